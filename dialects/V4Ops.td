@@ -27,8 +27,8 @@ class V4_Op<string mnemonic, list<string> tile = [], list<Trait> traits = []> : 
   let hasVerifier = 1;
 }
 // ... over rows, and possibly further loops.
-class V4_TiledOp<string mnemonic, list<string> extra = []> :
-    V4_Op<mnemonic, !listconcat(["getLoopSizes", "getOperandTile", "getResultTile"], extra)>;
+class V4_TiledOp<string mnemonic, list<string> extra = [], list<Trait> traits = []> :
+    V4_Op<mnemonic, !listconcat(["getLoopSizes", "getTileSizes", "getOperandTile", "getResultTile"], extra), traits>;
 // ... that updates state operands in place, as one workgroup.
 class V4_StateOp<string mnemonic> : V4_Op<mnemonic, ["getTiedOperand"]>;
 
@@ -43,7 +43,7 @@ def V4_EmbedOp : V4_TiledOp<"embed"> {
   }];
   let arguments = (ins V4_I32:$ids, V4_Plain:$table);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$ids `,` $table attr-dict `:` type($ids) `,` type($table) `->` type($result)";
+  let assemblyFormat = "$ids `,` $table attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_SelectLastOp : V4_Op<"select_last"> {
@@ -51,7 +51,7 @@ def V4_SelectLastOp : V4_Op<"select_last"> {
   let description = [{ `y[0] = x[max(length - 1, 0)]`, `x [S, ...]`, `y [1, ...]`. }];
   let arguments = (ins V4_F32:$input, V4_Span:$span);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$input `,` $span attr-dict `:` type($input) `->` type($result)";
+  let assemblyFormat = "$input `,` $span attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_LinearOp : V4_TiledOp<"linear"> {
@@ -64,7 +64,7 @@ def V4_LinearOp : V4_TiledOp<"linear"> {
   }];
   let arguments = (ins V4_F32:$input, V4_Weight:$weight, Optional<V4_Scale>:$scale);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$input `,` $weight (`scale` $scale^)? attr-dict `:` type($input) `,` type($weight) (`,` type($scale)^)? `->` type($result)";
+  let assemblyFormat = "$input `,` $weight (`scale` $scale^)? attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_RmsNormOp : V4_TiledOp<"rms_norm"> {
@@ -72,9 +72,7 @@ def V4_RmsNormOp : V4_TiledOp<"rms_norm"> {
   let description = [{ `y = w * x * rsqrt(mean(x^2) + eps)`, `x [S, D]` or `[S, h, D]`, `w [D]` optional (spec 3.1, 3.2). }];
   let arguments = (ins V4_F32:$input, Optional<V4_Plain>:$weight, F32Attr:$eps);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$input (`weight` $weight^)? `eps` $eps attr-dict `:` type($input) (`,` type($weight)^)?";
-  let extraClassDeclaration = "";
-  list<Trait> unused = [];
+  let assemblyFormat = "$input (`weight` $weight^)? `eps` $eps attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_RopeTableOp : V4_TiledOp<"rope_table"> {
@@ -85,7 +83,7 @@ def V4_RopeTableOp : V4_TiledOp<"rope_table"> {
   }];
   let arguments = (ins V4_Positions:$positions, F64Attr:$theta, OptionalAttr<V4_YarnAttr>:$yarn);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$positions `theta` $theta (`yarn` $yarn^)? attr-dict `:` type($positions) `->` type($result)";
+  let assemblyFormat = "$positions `theta` $theta (`yarn` $yarn^)? attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_RopeOp : V4_TiledOp<"rope"> {
@@ -96,7 +94,7 @@ def V4_RopeOp : V4_TiledOp<"rope"> {
   }];
   let arguments = (ins V4_F32:$input, V4_F32:$table, UnitAttr:$inverse);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$input `,` $table (`inverse` $inverse^)? attr-dict `:` type($input) `,` type($table)";
+  let assemblyFormat = "$input `,` $table (`inverse` $inverse^)? attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_HadamardOp : V4_TiledOp<"hadamard"> {
@@ -104,7 +102,7 @@ def V4_HadamardOp : V4_TiledOp<"hadamard"> {
   let description = [{ `y = x H_D / sqrt(D)`, Sylvester order, D a power of two (spec 4.9). `x [S, D]` or `[S, h, D]`. }];
   let arguments = (ins V4_F32:$input);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$input attr-dict `:` type($input)";
+  let assemblyFormat = "$input attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_QuantizeOp : V4_TiledOp<"quantize"> {
@@ -115,7 +113,7 @@ def V4_QuantizeOp : V4_TiledOp<"quantize"> {
   }];
   let arguments = (ins V4_F32:$input, V4_QuantFormat:$format, I64Attr:$block);
   let results = (outs StaticShapeTensorOf<[F8E4M3FN, I8]>:$codes, V4_Scale:$scale);
-  let assemblyFormat = "$input `format` $format `block` $block attr-dict `:` type($input) `->` type($codes) `,` type($scale)";
+  let assemblyFormat = "$input `format` $format `block` $block attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_DequantizeOp : V4_TiledOp<"dequantize"> {
@@ -123,7 +121,7 @@ def V4_DequantizeOp : V4_TiledOp<"dequantize"> {
   let description = [{ The exact inverse map of `v4.quantize`: `y = codes * scale` (spec 7.1). `block` follows from the shapes. }];
   let arguments = (ins StaticShapeTensorOf<[F8E4M3FN, I8]>:$codes, V4_Scale:$scale);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$codes `,` $scale attr-dict `:` type($codes) `,` type($scale) `->` type($result)";
+  let assemblyFormat = "$codes `,` $scale attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_RoundTripOp : V4_TiledOp<"round_trip"> {
@@ -131,7 +129,7 @@ def V4_RoundTripOp : V4_TiledOp<"round_trip"> {
   let description = [{ The first `columns` columns of `x [S, D]` or `[S, h, D]` are replaced by `dequantize(quantize(x))` in blocks of `block`; the others pass (spec 7.2, 7.4). }];
   let arguments = (ins V4_F32:$input, V4_QuantFormat:$format, I64Attr:$block, I64Attr:$columns);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$input `format` $format `block` $block `columns` $columns attr-dict `:` type($input)";
+  let assemblyFormat = "$input `format` $format `block` $block `columns` $columns attr-dict `:` functional-type(operands, results)";
 }
 } // opDocGroup
 
@@ -144,7 +142,7 @@ def V4_HcExpandOp : V4_TiledOp<"hc_expand"> {
   let description = [{ `X[s, j] = x[s] (+ y[s, j])`, `x [S, d]`, `y`, `X [S, n, d]` (spec 2.1; the sum is the entry of the MTP block, spec 6). }];
   let arguments = (ins V4_F32:$input, Optional<V4_F32>:$addend);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$input (`add` $addend^)? attr-dict `:` type($input) `->` type($result)";
+  let assemblyFormat = "$input (`add` $addend^)? attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_HcPreOp : V4_TiledOp<"hc_pre"> {
@@ -155,8 +153,7 @@ def V4_HcPreOp : V4_TiledOp<"hc_pre"> {
   }];
   let arguments = (ins V4_F32:$streams, V4_F32:$fn, V4_F32:$scale, V4_F32:$base, F32Attr:$eps, F32Attr:$hc_eps, I64Attr:$iterations);
   let results = (outs V4_F32:$result, V4_F32:$post, V4_F32:$comb);
-  let assemblyFormat = "$streams `,` $fn `,` $scale `,` $base `eps` $eps `hc_eps` $hc_eps `iterations` $iterations attr-dict `:` type($streams) `,` type($fn) `->` type($result) `,` type($post) `,` type($comb)";
-  let builders = [];
+  let assemblyFormat = "$streams `,` $fn `,` $scale `,` $base `eps` $eps `hc_eps` $hc_eps `iterations` $iterations attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_SinkhornOp : V4_TiledOp<"sinkhorn"> {
@@ -164,7 +161,7 @@ def V4_SinkhornOp : V4_TiledOp<"sinkhorn"> {
   let description = [{ Softmax over the last index, plus eps, then alternating column and row normalisation in the order of spec 2.4; `z [S, n, n]`. }];
   let arguments = (ins V4_F32:$input, F32Attr:$eps, I64Attr:$iterations);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$input `eps` $eps `iterations` $iterations attr-dict `:` type($input)";
+  let assemblyFormat = "$input `eps` $eps `iterations` $iterations attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_HcPostOp : V4_TiledOp<"hc_post"> {
@@ -172,7 +169,7 @@ def V4_HcPostOp : V4_TiledOp<"hc_post"> {
   let description = [{ `X'[s, k] = post[s, k] f[s] + sum_j comb[s, j, k] X[s, j]` (spec 2.5). `f [S, d]`, `X [S, n, d]`. }];
   let arguments = (ins V4_F32:$input, V4_F32:$streams, V4_F32:$post, V4_F32:$comb);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$input `,` $streams `,` $post `,` $comb attr-dict `:` type($input) `,` type($streams) `,` type($post) `,` type($comb)";
+  let assemblyFormat = "$input `,` $streams `,` $post `,` $comb attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_HcHeadOp : V4_TiledOp<"hc_head"> {
@@ -180,7 +177,7 @@ def V4_HcHeadOp : V4_TiledOp<"hc_head"> {
   let description = [{ As `v4.hc_pre` with `pre` only: `fn [n, n*d]`, `scale [1]`, `base [n]`; `x [S, d]` (spec 2.6). }];
   let arguments = (ins V4_F32:$streams, V4_F32:$fn, V4_F32:$scale, V4_F32:$base, F32Attr:$eps, F32Attr:$hc_eps);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$streams `,` $fn `,` $scale `,` $base `eps` $eps `hc_eps` $hc_eps attr-dict `:` type($streams) `,` type($fn) `->` type($result)";
+  let assemblyFormat = "$streams `,` $fn `,` $scale `,` $base `eps` $eps `hc_eps` $hc_eps attr-dict `:` functional-type(operands, results)";
 }
 } // opDocGroup
 
@@ -196,7 +193,7 @@ def V4_WindowContextOp : V4_Op<"window_context"> {
   }];
   let arguments = (ins V4_F32:$kv, V4_F32:$ring, V4_Span:$span);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$kv `,` $ring `,` $span attr-dict `:` type($kv) `,` type($ring) `->` type($result)";
+  let assemblyFormat = "$kv `,` $ring `,` $span attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_WindowAppendOp : V4_StateOp<"window_append"> {
@@ -204,7 +201,7 @@ def V4_WindowAppendOp : V4_StateOp<"window_append"> {
   let description = [{ `ring[(start + i) mod w] = kv[i]` for the last `min(w, length)` valid rows (spec 4.3). The ring is updated in place. }];
   let arguments = (ins V4_F32:$kv, V4_F32:$ring, V4_Span:$span);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$kv `,` $ring `,` $span attr-dict `:` type($kv) `,` type($ring)";
+  let assemblyFormat = "$kv `,` $ring `,` $span attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_EntryPositionsOp : V4_Op<"entry_positions"> {
@@ -214,7 +211,7 @@ def V4_EntryPositionsOp : V4_Op<"entry_positions"> {
   }];
   let arguments = (ins V4_Span:$span, I64Attr:$ratio);
   let results = (outs V4_I32:$result);
-  let assemblyFormat = "$span `ratio` $ratio attr-dict `:` type($result)";
+  let assemblyFormat = "$span `ratio` $ratio attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_CompressOp : V4_Op<"compress", ["getTiedOperand"]> {
@@ -226,8 +223,7 @@ def V4_CompressOp : V4_Op<"compress", ["getTiedOperand"]> {
   }];
   let arguments = (ins V4_F32:$kv, V4_F32:$gate, V4_F32:$ape, V4_F32:$kv_rows, V4_F32:$score_rows, V4_Span:$span, I64Attr:$ratio, UnitAttr:$overlap);
   let results = (outs V4_F32:$entries, V4_F32:$new_kv_rows, V4_F32:$new_score_rows);
-  let assemblyFormat = "$kv `,` $gate `,` $ape `,` $kv_rows `,` $score_rows `,` $span `ratio` $ratio (`overlap` $overlap^)? attr-dict `:` type($kv) `,` type($ape) `,` type($kv_rows) `->` type($entries)";
-  let extraClassDeclaration = "";
+  let assemblyFormat = "$kv `,` $gate `,` $ape `,` $kv_rows `,` $score_rows `,` $span `ratio` $ratio (`overlap` $overlap^)? attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_CacheAppendOp : V4_StateOp<"cache_append"> {
@@ -235,7 +231,7 @@ def V4_CacheAppendOp : V4_StateOp<"cache_append"> {
   let description = [{ `cache[positions[e] / ratio] = entries[e]` where `positions[e] >= 0` (spec 4.7). `entries [e, c]`, `cache [N, c]`; updated in place. }];
   let arguments = (ins V4_F32:$entries, V4_F32:$cache, V4_Positions:$positions, I64Attr:$ratio);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$entries `,` $cache `,` $positions `ratio` $ratio attr-dict `:` type($entries) `,` type($cache) `,` type($positions)";
+  let assemblyFormat = "$entries `,` $cache `,` $positions `ratio` $ratio attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_IndexScoresOp : V4_TiledOp<"index_scores", ["adjustTile"]> {
@@ -246,7 +242,7 @@ def V4_IndexScoresOp : V4_TiledOp<"index_scores", ["adjustTile"]> {
   }];
   let arguments = (ins V4_F32:$query, V4_F32:$weights, V4_F32:$keys, V4_Positions:$positions, Optional<Index>:$first_key, I64Attr:$ratio, F32Attr:$scale);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$query `,` $weights `,` $keys `,` $positions (`first_key` $first_key^)? `ratio` $ratio `scale` $scale attr-dict `:` type($query) `,` type($weights) `,` type($keys) `->` type($result)";
+  let assemblyFormat = "$query `,` $weights `,` $keys `,` $positions (`first_key` $first_key^)? `ratio` $ratio `scale` $scale attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_TopKOp : V4_TiledOp<"top_k"> {
@@ -256,10 +252,10 @@ def V4_TopKOp : V4_TiledOp<"top_k"> {
   }];
   let arguments = (ins V4_F32:$scores, Optional<V4_Positions>:$positions, DefaultValuedAttr<I64Attr, "0">:$ratio);
   let results = (outs V4_I32:$result);
-  let assemblyFormat = "$scores (`visible` $positions^ `ratio` $ratio)? attr-dict `:` type($scores) `->` type($result)";
+  let assemblyFormat = "$scores (`visible` $positions^ `ratio` $ratio)? attr-dict `:` functional-type(operands, results)";
 }
 
-def V4_SparseAttentionOp : V4_TiledOp<"sparse_attention"> {
+def V4_SparseAttentionOp : V4_TiledOp<"sparse_attention", [], [AttrSizedOperandSegments]> {
   let summary = "attention over the window and compressed entries, with a sink";
   let description = [{
     One shared vector per position is key and value (spec 4.2): `z = scale * q . kv`, softmax over the row's keys plus a sink logit in the denominator only.
@@ -270,7 +266,7 @@ def V4_SparseAttentionOp : V4_TiledOp<"sparse_attention"> {
   let arguments = (ins V4_F32:$query, V4_F32:$window, V4_F32:$sink, V4_Positions:$positions, V4_Span:$span, Optional<V4_F32>:$entries, Optional<V4_I32>:$selected,
                        I64Attr:$window_size, DefaultValuedAttr<I64Attr, "0">:$ratio, F32Attr:$scale);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$query `,` $window `,` $sink `,` $positions `,` $span (`entries` $entries^ `ratio` $ratio)? (`selected` $selected^)? `window` $window_size `scale` $scale attr-dict `:` type($query) `,` type($window) (`,` `entries` type($entries)^)? (`,` `selected` type($selected)^)?";
+  let assemblyFormat = "$query `,` $window `,` $sink `,` $positions `,` $span (`entries` $entries^ `ratio` $ratio)? (`selected` $selected^)? `window` $window_size `scale` $scale attr-dict `:` functional-type(operands, results)";
 }
 } // opDocGroup
 
@@ -285,7 +281,7 @@ def V4_RouteOp : V4_TiledOp<"route"> {
   }];
   let arguments = (ins V4_F32:$logits, V4_F32:$bias, F32Attr:$scale);
   let results = (outs V4_I32:$indices, V4_F32:$weights);
-  let assemblyFormat = "$logits `,` $bias `scale` $scale attr-dict `:` type($logits) `->` type($indices) `,` type($weights)";
+  let assemblyFormat = "$logits `,` $bias `scale` $scale attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_RouteHashOp : V4_TiledOp<"route_hash"> {
@@ -293,7 +289,7 @@ def V4_RouteHashOp : V4_TiledOp<"route_hash"> {
   let description = [{ `indices = table[clamp(tokens, 0, V-1)]`, weights from the logits as in `v4.route` (spec 5.2, 5.3). `tokens [S]`, `table i64 [V, k]`. }];
   let arguments = (ins V4_F32:$logits, V4_I32:$tokens, StaticShapeTensorOf<[I64]>:$table, F32Attr:$scale);
   let results = (outs V4_I32:$indices, V4_F32:$weights);
-  let assemblyFormat = "$logits `,` $tokens `,` $table `scale` $scale attr-dict `:` type($logits) `,` type($tokens) `,` type($table) `->` type($indices) `,` type($weights)";
+  let assemblyFormat = "$logits `,` $tokens `,` $table `scale` $scale attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_DispatchOp : V4_Op<"dispatch"> {
@@ -304,10 +300,10 @@ def V4_DispatchOp : V4_Op<"dispatch"> {
   }];
   let arguments = (ins V4_I32:$indices, V4_F32:$weights, V4_Span:$span, I64Attr:$experts_total);
   let results = (outs V4_I32:$experts, V4_I32:$offsets, V4_I32:$rows, V4_F32:$pair_weights, V4_I32:$pairs);
-  let assemblyFormat = "$indices `,` $weights `,` $span `experts` $experts_total attr-dict `:` type($indices) `->` type($experts) `,` type($offsets) `,` type($rows) `,` type($pair_weights) `,` type($pairs)";
+  let assemblyFormat = "$indices `,` $weights `,` $span `experts` $experts_total attr-dict `:` functional-type(operands, results)";
 }
 
-def V4_GroupedLinearOp : V4_TiledOp<"grouped_linear"> {
+def V4_GroupedLinearOp : V4_TiledOp<"grouped_linear", [], [AttrSizedOperandSegments]> {
   let summary = "linear of every routed pair with its expert's weight";
   let description = [{
     `y[p] = x[rows[p]] W[e]ᵀ` for the pairs p of each active expert e, each touched weight read once (spec 5.4); without `rows`, `x[p]`. Rows of `y` past the last pair are unspecified.
@@ -315,7 +311,7 @@ def V4_GroupedLinearOp : V4_TiledOp<"grouped_linear"> {
   }];
   let arguments = (ins V4_F32:$input, V4_Weight:$weight, Optional<V4_Scale>:$scale, V4_I32:$experts, V4_I32:$offsets, Optional<V4_I32>:$rows);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$input `,` $weight (`scale` $scale^)? `experts` $experts `,` $offsets (`rows` $rows^)? attr-dict `:` type($input) `,` type($weight) (`,` `scale` type($scale)^)? `,` type($experts) `,` type($offsets) (`,` `rows` type($rows)^)? `->` type($result)";
+  let assemblyFormat = "$input `,` $weight (`scale` $scale^)? `experts` $experts `,` $offsets (`rows` $rows^)? attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_SwigluOp : V4_TiledOp<"swiglu"> {
@@ -323,7 +319,7 @@ def V4_SwigluOp : V4_TiledOp<"swiglu"> {
   let description = [{ `a = min(gate, limit)`, `b = clamp(up, -limit, limit)`, `y = (weights[s]) * a * sigmoid(a) * b` (spec 5.4). `gate`, `up [S, I]`, `weights [S]` optional. }];
   let arguments = (ins V4_F32:$gate, V4_F32:$up, Optional<V4_F32>:$weights, F32Attr:$limit);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$gate `,` $up (`weights` $weights^)? `limit` $limit attr-dict `:` type($gate)";
+  let assemblyFormat = "$gate `,` $up (`weights` $weights^)? `limit` $limit attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_CombineOp : V4_TiledOp<"combine"> {
@@ -331,7 +327,7 @@ def V4_CombineOp : V4_TiledOp<"combine"> {
   let description = [{ `y[s] = sum_j routed[pairs[s, j]] + shared[s]`, in the order of j, the shared expert last (spec 5.5). `routed [P, d]`, `pairs [S, k]`, `shared [S, d]`. }];
   let arguments = (ins V4_F32:$routed, V4_I32:$pairs, V4_F32:$shared);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$routed `,` $pairs `,` $shared attr-dict `:` type($routed) `,` type($pairs) `,` type($shared)";
+  let assemblyFormat = "$routed `,` $pairs `,` $shared attr-dict `:` functional-type(operands, results)";
 }
 } // opDocGroup
 
@@ -362,7 +358,7 @@ def V4_YieldOp : Op<V4_Dialect, "yield", [Pure, Terminator, ReturnLike, ParentOn
   let summary = "results of a group or phase";
   let arguments = (ins Variadic<AnyType>:$operands);
   let assemblyFormat = "attr-dict ($operands^ `:` type($operands))?";
-  let builders = [OpBuilder<(ins), [{}]>];
+  let builders = [OpBuilder<(ins), [{ return; }]>];
 }
 
 def V4_LaunchOp : Op<V4_Dialect, "launch", [DestinationStyleOpInterface, AttrSizedOperandSegments,
