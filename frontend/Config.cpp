@@ -77,7 +77,7 @@ public:
   }
 
   void real(StringRef key, double &result, double low, double high, bool required = true) {
-    std::string accepted = ("a number from " + shortest(low) + " to " + shortest(high)).str();
+    std::string accepted = "a number from " + shortest(low) + " to " + shortest(high);
     const json::Value *value = find(key);
     if (!value) {
       if (required)
@@ -121,7 +121,7 @@ public:
   }
 
   void listUnknown(SmallVectorImpl<std::string> &unknown) const {
-    for (const auto &[name, value] : object.members)
+    for (const std::string &name : object.keys)
       if (!llvm::is_contained(known, name) && !llvm::is_contained(harmless, StringRef(name)))
         unknown.push_back(prefix.str() + name);
   }

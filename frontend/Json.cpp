@@ -14,6 +14,7 @@
 #define JSON_INTERNAL_CATCH_USER(exception) if (false)
 #include <nlohmann/json.hpp>
 
+using namespace mlir::v4;
 using namespace mlir::v4::json;
 
 namespace {
@@ -108,7 +109,7 @@ class TreeBuilder : public Handler {
 public:
   explicit TreeBuilder(Value &root) : root(root) {}
 
-  bool onNull() override { return add({}) != nullptr; }
+  bool onNull() override { return add(Value()) != nullptr; }
   bool onBool(bool value) override {
     Value node;
     node.kind = Value::Kind::Bool;
@@ -130,8 +131,8 @@ public:
   bool onKey(std::string &value) override {
     Level &level = levels.back();
     if (!level.keys.insert(value).second)
-      return fail("key " + quoted(value) + " appears twice");
-    level.value->members.emplace_back(std::move(value), Value());
+      return fail("key " + json::quoted(value) + " appears twice");
+    level.value->keys.push_back(std::move(value));
     return true;
   }
   bool onStart(bool isObject) override {
@@ -159,10 +160,6 @@ private:
       return &root;
     }
     Value &parent = *levels.back().value;
-    if (parent.kind == Value::Kind::Object) {
-      parent.members.back().second = std::move(node);
-      return &parent.members.back().second;
-    }
     parent.elements.push_back(std::move(node));
     return &parent.elements.back();
   }
@@ -199,9 +196,9 @@ bool mlir::v4::json::parse(llvm::StringRef text, Value &root, Error &error) {
 }
 
 const Value *Value::find(llvm::StringRef key) const {
-  for (const auto &[name, value] : members)
-    if (name == key)
-      return &value;
+  for (size_t i = 0; i < keys.size(); ++i)
+    if (keys[i] == key)
+      return &elements[i];
   return nullptr;
 }
 
@@ -212,7 +209,7 @@ std::string Value::describe() const {
   case Kind::Bool:
     return boolean ? "true" : "false";
   case Kind::String:
-    return quoted(string);
+    return json::quoted(string);
   case Kind::Array:
     return "an array of " + std::to_string(elements.size()) + " values";
   case Kind::Object:

@@ -59,9 +59,9 @@ struct Value {
   bool boolean = false;
   Number number;
   std::string string;
-  std::vector<Value> elements;                          // of an array
-  std::vector<std::pair<std::string, Value>> members;   // of an object, in file order, no key twice
-  size_t offset = 0;                                    // where the value ends (containers: where they start)
+  std::vector<Value> elements;   // of an array or object, in file order
+  std::vector<std::string> keys; // of an object, one per element, none twice
+  size_t offset = 0;             // where the value ends (containers: where they start)
 
   const Value *find(llvm::StringRef key) const;
   /// How a message shows the value: the text of a scalar, the kind of a container.
