@@ -129,7 +129,7 @@ private:
   ModelParameters parameters;
   OpBuilder b;
   ModuleOp module;
-  Unit embedding, headUnit, mtpUnit;
+  Unit embedding, headUnit, mtpFrame, mtpUnit;
   std::vector<Unit> layers;
   /// Bodies by name and type: layers of one kind differ only where their weights are stored differently.
   llvm::MapVector<std::pair<StringAttr, Type>, func::FuncOp> bodies;
@@ -185,7 +185,10 @@ void Importer::collectUnits() {
     case ParameterPart::Head:
       headUnit.parameters.push_back(&parameter);
       break;
-    case ParameterPart::Mtp:
+    case ParameterPart::MtpFrame:
+      mtpFrame.parameters.push_back(&parameter);
+      break;
+    case ParameterPart::MtpLayer:
       mtpUnit.parameters.push_back(&parameter);
       break;
     }
@@ -315,6 +318,9 @@ void Importer::buildEntry(EntryKind kind, int64_t rows, bool decode, bool inline
   unsigned hidden = isMtp ? signature.add(streamsType, "v4.input", b.getStringAttr("hidden")) : 0;
   unsigned embed = signature.types.size();
   addWeights(signature, embedding, /*named=*/true);
+  unsigned frame = signature.types.size();
+  if (isMtp)
+    addWeights(signature, mtpFrame, /*named=*/true);
   SmallVector<UnitArguments> arguments(blocksOfEntry.size());
   for (auto [unit, argument] : llvm::zip_equal(blocksOfEntry, arguments)) {
     argument.firstWeight = signature.types.size();
@@ -349,10 +355,10 @@ void Importer::buildEntry(EntryKind kind, int64_t rows, bool decode, bool inline
   shared.positions = block.getArgument(positions);
   shared.span = block.getArgument(span);
   Tables tables(blocks, shared.positions, shared.span);
-  LayerValues mtpValues = shared;
+  LayerValues mtpValues;
   Value streams;
   if (isMtp) {
-    bind(mtpValues, mtpUnit, block, arguments[0].firstWeight, arguments[0].firstState);
+    bind(mtpValues, mtpFrame, block, frame, /*firstState=*/0);
     streams = blocks.mtpInput(shared.tokens, block.getArgument(hidden), block.getArgument(embed), mtpValues);
   } else {
     streams = blocks.expand(blocks.embed(shared.tokens, block.getArgument(embed)));
@@ -369,33 +375,15 @@ void Importer::buildEntry(EntryKind kind, int64_t rows, bool decode, bool inline
         newStates.push_back(values.states.lookup(state.name));
       continue;
     }
-    Unit layerOnly = *unit;
-    unsigned firstWeight = argument.firstWeight;
-    if (isMtp) {
-      // Projections and head of the MTP block frame its layer; the body holds the layer alone, so that it can be shared.
-      auto outside = [](const Parameter *parameter) {
-        StringRef name = parameter->spec.localName();
-        return !name.starts_with("attn") && !name.starts_with("ffn") && !name.starts_with("hc_attn") &&
-               !name.starts_with("hc_ffn");
-      };
-      llvm::erase_if(layerOnly.parameters, outside);
-    }
-    func::FuncOp body = getBody(layerOnly, rows, decode, values, streams);
+    func::FuncOp body = getBody(*unit, rows, decode, values, streams);
     SmallVector<Value> operands{streams};
     if (unit->hash)
       operands.push_back(values.tokens);
     operands.append({values.positions, values.span, values.table});
     if (unit->ratio != 0)
       operands.append({values.entryPositions, values.entryTable});
-    for (const Parameter *parameter : unit->parameters) {
-      unsigned count = parameter->scale ? 2 : 1;
-      if (llvm::is_contained(layerOnly.parameters, parameter))
-        for (unsigned i = 0; i < count; ++i)
-          operands.push_back(block.getArgument(firstWeight + i));
-      firstWeight += count;
-    }
-    for (unsigned i = 0; i < unit->states.size(); ++i)
-      operands.push_back(block.getArgument(argument.firstState + i));
+    llvm::append_range(operands, block.getArguments().slice(argument.firstWeight, weightCount(*unit)));
+    llvm::append_range(operands, block.getArguments().slice(argument.firstState, unit->states.size()));
     auto call = func::CallOp::create(b, NameLoc::get(b.getStringAttr(unit->path)), body, operands);
     call->setAttr("v4.path", b.getStringAttr(unit->path));
     streams = call.getResult(0);
@@ -566,5 +554,8 @@ FailureOr<OwningOpRef<ModuleOp>> mlir::v4::importModel(MLIRContext *context, con
       resolveParameters(context, config, checkpoint, options.mtp || options.layer == "mtp");
   if (failed(parameters))
     return failure();
+  if (parameters->hasDrafter)
+    emitRemark(FileLineColLoc::get(context, checkpoint->directory, 0, 0))
+        << "the checkpoint holds a DSpark drafter, which is left out";
   return Importer(context, config, options, std::move(*parameters)).run();
 }

@@ -38,15 +38,16 @@ public:
     add("head.weight", ParameterRole::Plain, {c.vocabSize, c.hiddenSize});
     if (!mtp)
       return;
-    part = ParameterPart::Mtp;
+    part = ParameterPart::MtpFrame;
     std::string p = "mtp.0.";
     add(p + "enorm.weight", ParameterRole::Plain, {c.hiddenSize});
     add(p + "e_proj", ParameterRole::Linear, {c.hiddenSize, c.hiddenSize});
     add(p + "hnorm.weight", ParameterRole::Plain, {c.hiddenSize});
     add(p + "h_proj", ParameterRole::Linear, {c.hiddenSize, c.hiddenSize});
-    block(p, /*ratio=*/0, /*hash=*/false);
     hcHead(p);
     add(p + "norm.weight", ParameterRole::Plain, {c.hiddenSize});
+    part = ParameterPart::MtpLayer;
+    block(p, /*ratio=*/0, /*hash=*/false);
   }
 
 private:
@@ -159,10 +160,8 @@ constexpr NamePair topNames[] = {
     {"hc_head_base", "model.hc_head.hc_base"},     {"hc_head_scale", "model.hc_head.hc_scale"},
 };
 
-/// The transformers name of a parameter; it has none for the MTP block.
-std::optional<std::string> transformersName(const ParameterSpec &spec) {
-  if (spec.part == ParameterPart::Mtp)
-    return std::nullopt;
+/// The transformers name of a parameter outside the MTP block.
+std::string transformersName(const ParameterSpec &spec) {
   StringRef local = spec.localName();
   if (spec.layer < 0) {
     for (const NamePair &pair : topNames)
@@ -214,9 +213,7 @@ public:
     if (wrong || !missing.empty())
       return failure();
     model.ignored = ignoredPrefixes(mtp);
-    if (dspark)
-      emitRemark(FileLineColLoc::get(context, checkpoint.directory, 0, 0))
-          << "the checkpoint holds a DSpark drafter, which is left out";
+    model.hasDrafter = dspark;
     if (failed(rejectExtra(model.ignored)))
       return failure();
     return model;
@@ -259,9 +256,9 @@ private:
     bool linear = spec.role == ParameterRole::Linear, expert = spec.role == ParameterRole::Expert;
     std::string stem = spec.name;
     // That naming has no names for the MTP block; a file that holds one keeps the official ones.
-    bool renamed = transformers && spec.part != ParameterPart::Mtp;
+    bool renamed = transformers && !spec.isMtp();
     if (renamed) {
-      stem = *transformersName(spec);
+      stem = transformersName(spec);
       // Older writers of this naming have the projection one level higher.
       if (!checkpoint.find(stem) && StringRef(stem).contains(".indexer.scorer.")) {
         auto [before, after] = StringRef(stem).split(".scorer");

@@ -22,8 +22,8 @@ enum class ParameterRole {
   TokenTable ///< i64 expert ids by token; not counted as parameters
 };
 
-/// Whose figures a parameter belongs to.
-enum class ParameterPart { Embedding, Layer, Head, Mtp };
+/// Where in the model a parameter is used. The frame of the MTP block is what surrounds its layer: projections and head.
+enum class ParameterPart { Embedding, Layer, Head, MtpFrame, MtpLayer };
 
 /// One parameter by its official name, without the ".weight" of linears and experts.
 struct ParameterSpec {
@@ -34,6 +34,7 @@ struct ParameterSpec {
   llvm::SmallVector<int64_t, 2> shape;
   int64_t layer = -1;
 
+  bool isMtp() const { return part == ParameterPart::MtpFrame || part == ParameterPart::MtpLayer; }
   /// The name behind "layers.N." or "mtp.0.".
   llvm::StringRef localName() const;
 };
@@ -55,11 +56,14 @@ struct Parameter {
   std::optional<SourceView> scale;
 };
 
-/// Every parameter of a model in the order of its use: embedding, layers, head, then the MTP block when it is wanted.
+/// Every parameter of a model in the order of its use: embedding, layers, head, then frame and layer of the MTP block
+/// when it is wanted.
 struct ModelParameters {
   std::vector<Parameter> list;
   /// Name prefixes of checkpoint tensors that are left out on purpose; each ends in '.'.
   std::vector<std::string> ignored;
+  /// The checkpoint holds a DSpark drafter (spec 12.1), which is among what is ignored.
+  bool hasDrafter = false;
 };
 
 /// What the configuration asks for, whatever the checkpoint holds.
