@@ -103,8 +103,17 @@ private:
     for (Value value : group.getBody().front().getTerminator()->getOperands())
       results.push_back(map.lookup(value));
     func::ReturnOp::create(detached, UnknownLoc::get(group.getContext()), results);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      func.setArgAttr(i, "bufferization.writable", detached.getBoolAttr(false));
+      if (llvm::any_of(inputs[i].getUses(), [&](OpOperand &use) {
+            auto op = dyn_cast<TileInterface>(use.getOwner());
+            return op && group->isAncestor(op) && op.isTableOperand(use);
+          }))
+        func.setArgAttr(i, "v4.table", detached.getUnitAttr());
+    }
     for (size_t i = 0; i < outputs.size(); ++i)
-      func.setArgAttr(inputs.size() + i, "v4.output", detached.getUnitAttr());
+      if (!outputs[i].getDefiningOp<tensor::EmptyOp>())
+        func.setArgAttr(inputs.size() + i, "v4.tied", detached.getUnitAttr());
     func->setLoc(UnknownLoc::get(group.getContext()));
 
     // 3. One kernel per structure. The printed function, without names and locations, is the structure.
