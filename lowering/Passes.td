@@ -38,7 +38,7 @@ def BindOutputsPass : Pass<"v4-bind-outputs", "::mlir::func::FuncOp"> {
 def ExpandTablesPass : Pass<"v4-expand-tables", "::mlir::func::FuncOp"> {
   let summary = "read tables of tensors through a base address and row offsets";
   let description = [{
-    An argument with `v4.table` (the weights of experts, one checkpoint tensor each) becomes two: the base address as bytes, and the
+    The arguments that `v4.tables` of the kernel's module lists (the weights of experts, one checkpoint tensor each) become two each: the base address as bytes, and the
     `i64` byte offset of every row. A `memref.subview` of one row becomes a `memref.view` at that row's offset.
 
     ```mlir

@@ -78,6 +78,7 @@ static void buildBuffers(OpPassManager &pm) {
   pm.addPass(bufferization::createDropEquivalentBufferResultsPass());
   bufferization::BufferResultsToOutParamsPassOptions results;
   results.hoistStaticAllocs = true;
+  results.addResultAttribute = true;
   pm.addPass(bufferization::createBufferResultsToOutParamsPass(results));
   pm.nest<func::FuncOp>().addPass(createBindOutputsPass());
   pm.addPass(createHoistWorkspacesPass());
@@ -123,6 +124,10 @@ static void buildKernels(OpPassManager &pm) {
   kernel.addPass(createReconcileUnrealizedCastsPass());
 }
 
+std::unique_ptr<Pass> v4::createStageVerifier(Stage stage) {
+  return createVerifyStagePass(VerifyStagePassOptions{.stage = stageName(stage).str()});
+}
+
 void v4::buildStage(OpPassManager &pm, Stage stage, const LoweringOptions &options) {
   switch (stage) {
   case Stage::Model:
@@ -146,7 +151,7 @@ void v4::buildStage(OpPassManager &pm, Stage stage, const LoweringOptions &optio
   case Stage::Module:
     return;
   }
-  pm.addPass(createVerifyStagePass(VerifyStagePassOptions{.stage = stageName(stage).str()}));
+  pm.addPass(createStageVerifier(stage));
 }
 
 void v4::registerStagePipelines() {
