@@ -16,7 +16,16 @@
 #include "mlir/Interfaces/DestinationStyleOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+namespace mlir::OpTrait::v4 {
+/// Elementwise and norm ops: what the fusion strategies may join with a consumer (V4_Rowwise).
+template <typename ConcreteType>
+class Rowwise : public TraitBase<ConcreteType, Rowwise> {};
+} // namespace mlir::OpTrait::v4
+
 namespace mlir::v4 {
+
+/// Bufferization of the structure ops: `v4.phase` forwards what it yields, `v4.launch` writes its outputs in place.
+void registerBufferizableOpInterfaceModels(DialectRegistry &registry);
 
 /// How one dimension of an operand or result is walked by the loops of an op.
 struct TileDim {

@@ -32,6 +32,9 @@ class V4_TiledOp<string mnemonic, list<string> extra = [], list<Trait> traits = 
 // ... that updates state operands in place, as one workgroup.
 class V4_StateOp<string mnemonic> : V4_Op<mnemonic, ["getTiedOperand"]>;
 
+// Elementwise or norm: cheap next to what it reads, and every row of its results depends on one row of its input.
+def V4_Rowwise : NativeOpTrait<"v4::Rowwise">;
+
 //===----------------------------------------------------------------------===//
 def V4_BasicDocs : OpDocGroup { let summary = "Basic ops"; let description = "Embedding, linears, norms, rotary embedding, quantisers."; }
 let opDocGroup = V4_BasicDocs in {
@@ -67,7 +70,7 @@ def V4_LinearOp : V4_TiledOp<"linear"> {
   let assemblyFormat = "$input `,` $weight (`scale` $scale^)? attr-dict `:` functional-type(operands, results)";
 }
 
-def V4_RmsNormOp : V4_TiledOp<"rms_norm"> {
+def V4_RmsNormOp : V4_TiledOp<"rms_norm", [], [V4_Rowwise]> {
   let summary = "root-mean-square norm over the last dimension";
   let description = [{ `y = w * x * rsqrt(mean(x^2) + eps)`, `x [S, D]` or `[S, h, D]`, `w [D]` optional (spec 3.1, 3.2). }];
   let arguments = (ins V4_F32:$input, Optional<V4_Plain>:$weight, F32Attr:$eps);
@@ -86,7 +89,7 @@ def V4_RopeTableOp : V4_TiledOp<"rope_table"> {
   let assemblyFormat = "$positions `theta` $theta (`yarn` $yarn^)? attr-dict `:` functional-type(operands, results)";
 }
 
-def V4_RopeOp : V4_TiledOp<"rope"> {
+def V4_RopeOp : V4_TiledOp<"rope", [], [V4_Rowwise]> {
   let summary = "rotary embedding of the last dimensions";
   let description = [{
     Interleaved pairs of the last `2*half` columns of `x [S, D]` or `[S, h, D]`: `(a, b) -> (a cos - b sin, a sin + b cos)`, with `sin` negated when
@@ -97,7 +100,7 @@ def V4_RopeOp : V4_TiledOp<"rope"> {
   let assemblyFormat = "$input `,` $table (`inverse` $inverse^)? attr-dict `:` functional-type(operands, results)";
 }
 
-def V4_HadamardOp : V4_TiledOp<"hadamard"> {
+def V4_HadamardOp : V4_TiledOp<"hadamard", [], [V4_Rowwise]> {
   let summary = "Hadamard rotation of the last dimension";
   let description = [{ `y = x H_D / sqrt(D)`, Sylvester order, D a power of two (spec 4.9). `x [S, D]` or `[S, h, D]`. }];
   let arguments = (ins V4_F32:$input);
@@ -105,7 +108,7 @@ def V4_HadamardOp : V4_TiledOp<"hadamard"> {
   let assemblyFormat = "$input attr-dict `:` functional-type(operands, results)";
 }
 
-def V4_QuantizeOp : V4_TiledOp<"quantize"> {
+def V4_QuantizeOp : V4_TiledOp<"quantize", [], [V4_Rowwise]> {
   let summary = "block quantisation with power-of-two scales";
   let description = [{
     Blocks of `block` columns of `x [S, D]`: `s = 2^ceil(log2(max(amax, floor) / MAX))`, codes `round(clamp(x / s))` (spec 7.1). e4m3: `codes f8E4M3FN [S, D]`; e2m1: `codes i8 [S, D/2]`,
@@ -116,7 +119,7 @@ def V4_QuantizeOp : V4_TiledOp<"quantize"> {
   let assemblyFormat = "$input `format` $format `block` $block attr-dict `:` functional-type(operands, results)";
 }
 
-def V4_DequantizeOp : V4_TiledOp<"dequantize"> {
+def V4_DequantizeOp : V4_TiledOp<"dequantize", [], [V4_Rowwise]> {
   let summary = "codes times scales";
   let description = [{ The exact inverse map of `v4.quantize`: `y = codes * scale` (spec 7.1). `block` follows from the shapes. }];
   let arguments = (ins StaticShapeTensorOf<[F8E4M3FN, I8]>:$codes, V4_Scale:$scale);
@@ -124,7 +127,7 @@ def V4_DequantizeOp : V4_TiledOp<"dequantize"> {
   let assemblyFormat = "$codes `,` $scale attr-dict `:` functional-type(operands, results)";
 }
 
-def V4_RoundTripOp : V4_TiledOp<"round_trip"> {
+def V4_RoundTripOp : V4_TiledOp<"round_trip", [], [V4_Rowwise]> {
   let summary = "quantise and dequantise in place";
   let description = [{ The first `columns` columns of `x [S, D]` or `[S, h, D]` are replaced by `dequantize(quantize(x))` in blocks of `block`; the others pass (spec 7.2, 7.4). }];
   let arguments = (ins V4_F32:$input, V4_QuantFormat:$format, I64Attr:$block, I64Attr:$columns);
@@ -137,7 +140,7 @@ def V4_RoundTripOp : V4_TiledOp<"round_trip"> {
 def V4_HcDocs : OpDocGroup { let summary = "Hyper-connections"; let description = "Manifold-constrained hyper-connections (spec 2)."; }
 let opDocGroup = V4_HcDocs in {
 
-def V4_HcExpandOp : V4_TiledOp<"hc_expand"> {
+def V4_HcExpandOp : V4_TiledOp<"hc_expand", [], [V4_Rowwise]> {
   let summary = "one vector into every residual stream";
   let description = [{ `X[s, j] = x[s] (+ y[s, j])`, `x [S, d]`, `y`, `X [S, n, d]` (spec 2.1; the sum is the entry of the MTP block, spec 6). }];
   let arguments = (ins V4_F32:$input, Optional<V4_F32>:$addend);
@@ -303,7 +306,7 @@ def V4_DispatchOp : V4_Op<"dispatch"> {
   let assemblyFormat = "$indices `,` $weights `,` $span `experts` $experts_total attr-dict `:` functional-type(operands, results)";
 }
 
-def V4_GroupedLinearOp : V4_TiledOp<"grouped_linear", [], [AttrSizedOperandSegments]> {
+def V4_GroupedLinearOp : V4_TiledOp<"grouped_linear", ["isTableOperand"], [AttrSizedOperandSegments]> {
   let summary = "linear of every routed pair with its expert's weight";
   let description = [{
     `y[p] = x[rows[p]] W[e]ᵀ` for the pairs p of each active expert e, each touched weight read once (spec 5.4); without `rows`, `x[p]`. Rows of `y` past the last pair are unspecified.
@@ -314,7 +317,7 @@ def V4_GroupedLinearOp : V4_TiledOp<"grouped_linear", [], [AttrSizedOperandSegme
   let assemblyFormat = "$input `,` $weight (`scale` $scale^)? `experts` $experts `,` $offsets (`rows` $rows^)? attr-dict `:` functional-type(operands, results)";
 }
 
-def V4_SwigluOp : V4_TiledOp<"swiglu"> {
+def V4_SwigluOp : V4_TiledOp<"swiglu", [], [V4_Rowwise]> {
   let summary = "clamped SwiGLU";
   let description = [{ `a = min(gate, limit)`, `b = clamp(up, -limit, limit)`, `y = (weights[s]) * a * sigmoid(a) * b` (spec 5.4). `gate`, `up [S, I]`, `weights [S]` optional. }];
   let arguments = (ins V4_F32:$gate, V4_F32:$up, Optional<V4_F32>:$weights, F32Attr:$limit);
