@@ -194,10 +194,10 @@ static Value matrixSums(Emit &e, Value z, bool across) {
   return e.generic({{z, {0, 1, 2}}}, {zero, {0, 2}}, [&](ValueRange args) { return e.add(args[0], args[1]); });
 }
 
-/// z / (sums + eps), then + `bias`.
-static Value normalize(Emit &e, Value z, bool across, float eps, float bias = 0) {
+/// z / (sums + eps), then + `bias`. In a loop `into` is what the loop carries, so that its buffer stays the same.
+static Value normalize(Emit &e, Value z, bool across, float eps, float bias = 0, Value into = {}) {
   unsigned loop = across ? 1 : 2;
-  return e.generic({{z, {0, 1, 2}}, {matrixSums(e, z, across), {0, loop}}}, {e.empty(shapeOf(z)), {0, 1, 2}},
+  return e.generic({{z, {0, 1, 2}}, {matrixSums(e, z, across), {0, loop}}}, {into ? into : e.empty(shapeOf(z)), {0, 1, 2}},
                    [&](ValueRange args) {
                      Value sum = eps == 0 ? args[1] : e.add(args[1], e.f32(eps));
                      Value value = e.div(args[0], sum);
@@ -218,7 +218,7 @@ static Value sinkhorn(Emit &e, Value z, const APFloat &epsValue, int64_t iterati
   if (iterations < 2)
     return c;
   return e.repeat(iterations - 1, c, [&](OpFoldResult, ValueRange iter) -> SmallVector<Value> {
-    return {normalize(e, normalize(e, iter[0], true, eps), false, eps)};
+    return {normalize(e, normalize(e, iter[0], true, eps), false, eps, 0, iter[0])};
   })[0];
 }
 

@@ -15,10 +15,19 @@ namespace mlir::v4 {
 using namespace mlir;
 using namespace mlir::v4;
 
+/// The buffer behind the results of phases.
+static Value throughPhases(Value value) {
+  while (auto phase = value.getDefiningOp<PhaseOp>())
+    value = phase.getBody().front().getTerminator()->getOperand(cast<OpResult>(value).getResultNumber());
+  return value;
+}
+
 namespace {
 struct BindOutputsPass : v4::impl::BindOutputsPassBase<BindOutputsPass> {
   void runOnOperation() override {
     func::FuncOp func = getOperation();
+    if (func->getParentOp()->hasAttr("v4.kernel"))
+      return bindKernel(func);
     if (!func->hasAttr("v4.entry"))
       return;
     auto ret = cast<func::ReturnOp>(func.getBody().front().getTerminator());
@@ -56,7 +65,23 @@ struct BindOutputsPass : v4::impl::BindOutputsPassBase<BindOutputsPass> {
       alloc.getResult().replaceAllUsesWith(argument);
       alloc.erase();
     }
-    ret->setOperands({});
+    dropResults(func);
+  }
+
+  /// The last arguments of a kernel are its outputs, one per result.
+  void bindKernel(func::FuncOp func) {
+    Operation *ret = func.getBody().front().getTerminator();
+    unsigned first = func.getNumArguments() - ret->getNumOperands();
+    for (auto [i, value] : llvm::enumerate(ret->getOperands()))
+      if (throughPhases(value) != func.getArgument(first + i)) {
+        func.emitError() << "result " << i << " of kernel '" << func.getName() << "' is not built in output " << i;
+        return signalPassFailure();
+      }
+    dropResults(func);
+  }
+
+  static void dropResults(func::FuncOp func) {
+    func.getBody().front().getTerminator()->setOperands({});
     func.setAllResultAttrs(ArrayRef<DictionaryAttr>());
     func.setFunctionType(FunctionType::get(func.getContext(), func.getBody().front().getArgumentTypes(), {}));
   }

@@ -131,6 +131,9 @@ private:
       if (!tables.empty())
         kernel->setAttr("v4.tables", detached.getDenseI64ArrayAttr(tables));
       func.setName(name);
+      // Diagnostics about a kernel name it; the ops it was made from may stand anywhere in the model.
+      Location loc = NameLoc::get(StringAttr::get(group.getContext(), name));
+      func->walk([&](Operation *op) { op->setLoc(loc); });
       kernel.push_back(func);
       module.push_back(kernel);
       entry->second = name;

@@ -27,9 +27,9 @@ def ApproximateMathPass : Pass<"v4-approximate-math"> {
 }
 
 def BindOutputsPass : Pass<"v4-bind-outputs", "::mlir::func::FuncOp"> {
-  let summary = "make the results of an entry arguments";
+  let summary = "make the results of entries and kernels arguments";
   let description = [{
-    A state result of an entry must be the state's argument, updated in place; it is dropped. An output (`v4.output`) becomes an argument of
+    The results of a kernel are its last arguments, in which they were built; they are dropped. A state result of an entry must be the state's argument, updated in place; it is dropped. An output (`v4.output`) becomes an argument of
     that name. Upstream's `buffer-results-to-out-params` does the latter for private functions, without names.
   }];
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
@@ -121,6 +121,15 @@ def SplitPhasesPass : Pass<"v4-split-phases", "::mlir::ModuleOp"> {
     `scf.forall` inside becomes the work of that number, and `v4.grid` on the function says how many there are.
   }];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect"];
+}
+
+def ThreadDestinationsPass : Pass<"v4-thread-destinations", "::mlir::func::FuncOp"> {
+  let summary = "build results where they belong";
+  let description = [{
+    A value that `bufferization.materialize_in_destination` copies, and that is built step by step in a `tensor.empty` (destination-style ops,
+    loops, insertions), is built in the destination from the start. Upstream's `eliminate-empty-tensors` puts the destination in place of the
+    empty tensor too, but keeps the copy, and one-shot bufferization then finds a conflict with every loop in between.
+  }];
 }
 
 def VerifyStagePass : Pass<"v4-verify-stage", "::mlir::ModuleOp"> {

@@ -57,6 +57,8 @@ static void buildTiles(OpPassManager &pm) {
   func.addPass(createFormPhasesPass());
   // 3. A tile is replaced by its definition, then tiled to registers and vectorised.
   func.addPass(createDecomposePass());
+  // Before cse, which merges the empty tensors of different results.
+  func.addPass(createThreadDestinationsPass());
   func.addPass(createCanonicalizerPass());
   func.addPass(createCSEPass());
   func.addPass(createApplySchedulePass());
@@ -67,7 +69,9 @@ static void buildBuffers(OpPassManager &pm) {
   OpPassManager &kernel = pm.nest<ModuleOp>();
   kernel.addPass(bufferization::createEmptyTensorEliminationPass());
   kernel.addPass(bufferization::createOneShotBufferizePass(bufferizeOptions()));
-  kernel.addPass(bufferization::createDropEquivalentBufferResultsPass());
+  // Loops that carry a buffer which never changes fold first, so that results are seen to be outputs.
+  kernel.addPass(createCanonicalizerPass());
+  kernel.nest<func::FuncOp>().addPass(createBindOutputsPass());
   kernel.addPass(createCanonicalizerPass());
   kernel.addPass(createCSEPass());
   kernel.nest<func::FuncOp>().addPass(bufferization::createBufferLoopHoistingPass());
