@@ -175,8 +175,10 @@ Results CompressOp::decomposeOperation(OpBuilder &b) {
   int64_t size = kept + rows + ratio - 1;
   auto extend = [&](Value state, float value) {
     Value all = clearRows(e, e.empty({size, channels}), kept, size - kept, value);
-    SmallVector<OpFoldResult> offsets = {none, none};
-    return e.insert(e.copy(state, e.slice(all, offsets, shapeOf(state))), all, offsets, shapeOf(state));
+    // Row by row: a state is never copied as a whole.
+    return e.repeat(kept, all, [&](OpFoldResult i, ValueRange iter) -> SmallVector<Value> {
+      return {e.copyRow(state, i, iter[0], i)};
+    })[0];
   };
   SmallVector<Value> all = {extend(getKvRows(), 0), extend(getScoreRows(), -kInfinity)};
   Value place = e.add(e.rem(first, modulus), e.index(kept - ratio));
@@ -202,7 +204,10 @@ Results CompressOp::decomposeOperation(OpBuilder &b) {
   Value shift = e.mul(blocks, modulus);
   SmallVector<Value> result = {entries};
   for (auto [source, state] : {std::pair(all[0], getKvRows()), std::pair(all[1], getScoreRows())})
-    result.push_back(e.copy(e.slice(source, {shift, none}, {kept, channels}), state));
+    result.push_back(e.repeat(kept, state, [&, source = source](OpFoldResult i, ValueRange iter) -> SmallVector<Value> {
+      Value from = e.add(shift, getValueOrCreateConstantIndexOp(e, e.getLoc(), i));
+      return {e.copyRow(source, OpFoldResult(from), iter[0], i)};
+    })[0]);
   return result;
 }
 

@@ -95,6 +95,15 @@ def HoistWorkspacesPass : Pass<"v4-hoist-workspaces", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
 
+def LowerCopiesPass : Pass<"v4-lower-copies", "::mlir::func::FuncOp"> {
+  let summary = "copies of buffers as linalg ops";
+  let description = [{
+    `memref.copy` becomes a `linalg.generic`. Upstream lowers it to a call of memcpy or of its own run-time library; the image of a
+    module has neither.
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
+}
+
 def OutlineGroupsPass : Pass<"v4-outline-groups", "::mlir::ModuleOp"> {
   let summary = "turn groups into launches of kernels";
   let description = [{

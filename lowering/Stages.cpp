@@ -106,6 +106,7 @@ static void buildKernels(OpPassManager &pm) {
   func.addPass(createCanonicalizerPass());
   func.addPass(createConvertVectorToSCFPass(VectorTransferToSCFOptions().enableFullUnroll()));
   // 3. What is no vector is a loop: copies and bookkeeping of integers.
+  func.addPass(createLowerCopiesPass());
   func.addPass(createConvertLinalgToLoopsPass());
   func.addPass(createCanonicalizerPass());
   func.addPass(createCSEPass());
