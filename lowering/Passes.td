@@ -26,11 +26,13 @@ def ApproximateMathPass : Pass<"v4-approximate-math"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::vector::VectorDialect"];
 }
 
-def BindOutputsPass : Pass<"v4-bind-outputs", "::mlir::func::FuncOp"> {
-  let summary = "make the results of entries and kernels arguments";
+def BindOutputsPass : Pass<"v4-bind-outputs", "::mlir::ModuleOp"> {
+  let summary = "make the results of kernels, bodies and entries arguments";
   let description = [{
-    The results of a kernel are its last arguments, in which they were built; they are dropped. A state result of an entry must be the state's argument, updated in place; it is dropped. An output (`v4.output`) becomes an argument of
-    that name. Upstream's `buffer-results-to-out-params` does the latter for private functions, without names.
+    The results of a kernel are its last arguments, in which they were built; they are dropped. A state result of an entry must be the state's
+    argument, updated in place; it is dropped. Every other result lives in a buffer of its own, which becomes a new last argument: `v4.output` of
+    an entry, `v4.result` of a body. Upstream's `drop-equivalent-buffer-results` and `buffer-results-to-out-params` do the like for private
+    functions, but lose the attributes of calls (`v4.path`) and the names of outputs.
   }];
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
