@@ -276,8 +276,10 @@ struct Softmax {
     Value logits = e.generic({{dots, {0, 1}}}, {e.empty(shape), {0, 1}}, [&](ValueRange a) {
       return e.select(e.less(e.iteration(1), bound), e.mul(a[0], factor), hidden);
     });
-    Value copied = e.copy(state[0], e.empty({heads}));
-    Value top = e.maximum({{logits, {0, 1}}}, {copied, {0}}, 1, [&](ValueRange a) { return a[0]; });
+    // The old maximum is needed until the end: the new one is written over it last.
+    auto larger = [&](ValueRange a) { return e.max(a[0], a[1]); };
+    Value top = e.maximum({{logits, {0, 1}}}, {e.filled({heads}, hidden), {0}}, 1, [&](ValueRange a) { return a[0]; });
+    top = e.map({top, state[0]}, e.empty({heads}), larger);
     auto difference = [&](ValueRange a) -> Value { return math::ExpOp::create(e, e.sub(a[0], a[1])); };
     Value weights = e.generic({{logits, {0, 1}}, {top, {0}}}, {e.empty(shape), {0, 1}}, difference);
     Value shrink = e.map({state[0], top}, e.empty({heads}), difference);
@@ -287,7 +289,7 @@ struct Softmax {
     // Loops: head, key, channel.
     out = e.generic({{weights, {0, 1}}, {keys, {1, 2}}}, {out, {0, 2}},
                     [&](ValueRange a) { return e.mulAdd(a[0], a[1], a[2]); });
-    return {top, sum, out};
+    return {e.map(top, state[0], larger), sum, out};
   }
 
   /// The weighted sum over the sum; the sink only adds to the latter. Without keys the maximum is -inf, so that the
