@@ -314,6 +314,37 @@ TEST(ModuleVerify, EveryDefectIsNamedWithARemedy) {
   }
 }
 
+TEST(ModuleVerify, MisalignedVectorsAreRefused) {
+  // FlatBuffers accepts a vector whose length is aligned and whose 8-byte elements are not; reading those is undefined.
+  // Each case points one vector at a new one behind everything else, whose length is at a multiple of 8.
+  auto moved = [](auto choose) {
+    std::string module = moduleBytes(*toyModule());
+    auto file = ModuleFile::copy(bytesOf(module));
+    EXPECT_TRUE(file);
+    const std::byte *base = file->bytes().data();
+    auto [table, field] = choose(file->root());
+    size_t at = static_cast<size_t>(reinterpret_cast<const std::byte *>(table->GetAddressOf(field)) - base);
+    module.resize((module.size() + 7) / 8 * 8);
+    store(module, at, static_cast<uint32_t>(module.size() - at));
+    module += std::string("\1\0\0\0", 4) + std::string(60, '\0');
+    return withHeader(payloadOf(module));
+  };
+  auto expect = [](const std::string &module, const char *text) {
+    Status status = verify(module);
+    EXPECT_NE(status.message().find(text), std::string_view::npos) << status.message();
+  };
+  using Place = std::pair<const flatbuffers::Table *, flatbuffers::voffset_t>;
+  auto asTable = [](const auto *object) { return reinterpret_cast<const flatbuffers::Table *>(object); };
+  expect(moved([&](const fbs::Module &m) {
+           return Place(asTable(m.parameters()->Get(0)), fbs::Parameter::VT_SHAPE);
+         }),
+         "its shape is not aligned in the file");
+  expect(moved([&](const fbs::Module &m) {
+           return Place(asTable(m.targets()->Get(0)->entries()->Get(0)->launches()->Get(0)), fbs::Launch::VT_BINDINGS);
+         }),
+         "its bindings are not aligned in the file");
+}
+
 TEST(ModuleLoad, SaysWhatTheMachineLacks) {
   auto refused = [](v4_code code, const char *text, const std::function<void(fbs::ModuleT &)> &edit) {
     auto tree = toyModule();
