@@ -23,6 +23,8 @@ def V4_TileInterface : OpInterface<"TileInterface"> {
       "::llvm::SmallVector<::mlir::v4::TileDim>", "getResultTile", (ins "unsigned":$result), "", "return {};">,
     InterfaceMethod<"The state operand that a result updates in place, or null.",
       "::mlir::OpOperand *", "getTiedOperand", (ins "unsigned":$result), "", "return nullptr;">,
+    InterfaceMethod<"Whether an operand is a table: dimension 0 counts rows that lie anywhere in memory and are read one at a time.",
+      "bool", "isTableOperand", (ins "::mlir::OpOperand &":$operand), "", "return false;">,
     InterfaceMethod<"Called on the tile after its operands were cut: adjusts what depends on the tile's place.",
       "void", "adjustTile", (ins "::mlir::OpBuilder &":$builder, "::llvm::ArrayRef<::mlir::OpFoldResult>":$offsets), "", "return;">,
   ];

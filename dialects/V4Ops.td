@@ -306,7 +306,7 @@ def V4_DispatchOp : V4_Op<"dispatch"> {
   let assemblyFormat = "$indices `,` $weights `,` $span `experts` $experts_total attr-dict `:` functional-type(operands, results)";
 }
 
-def V4_GroupedLinearOp : V4_TiledOp<"grouped_linear", [], [AttrSizedOperandSegments]> {
+def V4_GroupedLinearOp : V4_TiledOp<"grouped_linear", ["isTableOperand"], [AttrSizedOperandSegments]> {
   let summary = "linear of every routed pair with its expert's weight";
   let description = [{
     `y[p] = x[rows[p]] W[e]ᵀ` for the pairs p of each active expert e, each touched weight read once (spec 5.4); without `rows`, `x[p]`. Rows of `y` past the last pair are unspecified.
@@ -351,7 +351,7 @@ def V4_GroupOp : Op<V4_Dialect, "group", [SingleBlockImplicitTerminator<"YieldOp
 def V4_PhaseOp : Op<V4_Dialect, "phase", [SingleBlockImplicitTerminator<"YieldOp">, RecursiveMemoryEffects, NoRegionArguments]> {
   let summary = "a step of a kernel";
   let description = [{ Holds the `scf.forall`s whose grids run together; every workgroup of a phase finishes before the next phase starts (stages `tiles` and `buffers`). }];
-  let results = (outs Variadic<AnyStaticShapeTensor>:$results);
+  let results = (outs Variadic<AnyTypeOf<[AnyStaticShapeTensor, AnyStaticShapeMemRef]>>:$results);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "(`->` type($results)^)? $body attr-dict";
   let hasVerifier = 1;

@@ -181,6 +181,9 @@ Dims GroupedLinearOp::getOperandTile(OpOperand &operand) {
   return dims;
 }
 Dims GroupedLinearOp::getResultTile(unsigned) { return {TileDim{}, TileDim{0}}; }
+bool GroupedLinearOp::isTableOperand(OpOperand &operand) {
+  return &operand == &getWeightMutable() || operand.get() == getScale();
+}
 
 //===----------------------------------------------------------------------===//
 // Ops over rows and columns, keys or heads.

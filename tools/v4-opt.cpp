@@ -3,6 +3,7 @@
 
 #include "dialects/V4.h"
 #include "lowering/Passes.h"
+#include "lowering/Stages.h"
 #include "lowering/TransformOps.h"
 #include "passes/Passes.h"
 
@@ -21,5 +22,6 @@ int main(int argc, char **argv) {
   mlir::v4::registerTransformOps(registry);
   mlir::v4::registerV4Passes();
   mlir::v4::registerV4LoweringPasses();
+  mlir::v4::registerStagePipelines();
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "v4-opt: passes on V4 model graphs\n", registry));
 }

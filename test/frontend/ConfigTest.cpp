@@ -122,6 +122,7 @@ TEST(Config, UnknownKeysAreOneWarning) {
 struct Rejected {
   StringRef key, value, message;
 };
+void PrintTo(const Rejected &rejected, std::ostream *os) { *os << rejected.key.str() << " = " << rejected.value.str(); }
 
 class ConfigRejects : public testing::TestWithParam<Rejected> {};
 
@@ -154,7 +155,7 @@ INSTANTIATE_TEST_SUITE_P(
         Rejected{"num_hidden_layers", "5000", "'num_hidden_layers' is 5000"},
         Rejected{"num_attention_heads", "0", "'num_attention_heads' is 0"},
         Rejected{"qk_rope_head_dim", "7", "'qk_rope_head_dim' is 7; accepted: an even number"},
-        Rejected{"qk_rope_head_dim", "72", "'qk_rope_head_dim' is 72; accepted: less than 'head_dim', 72"},
+        Rejected{"head_dim", "8", "'qk_rope_head_dim' is 8; accepted: less than 'head_dim', 8"},
         Rejected{"qk_rope_head_dim", "40", "'index_head_dim' is 32; accepted: at least 'qk_rope_head_dim', 40"},
         Rejected{"o_groups", "3", "'o_groups' is 3; accepted: a divisor of 'num_attention_heads', 4"},
         Rejected{"num_experts_per_tok", "9", "'num_experts_per_tok' is 9; accepted: at most 'n_routed_experts', 8"},
