@@ -47,7 +47,7 @@ TEST_P(HeaderRejects, Text) {
   Session session;
   Checkpoint checkpoint;
   EXPECT_TRUE(failed(parse(session, GetParam().text, GetParam().payload, checkpoint)));
-  session.expectError({"a.safetensors:", GetParam().message});
+  session.expectError({"a.safetensors'", GetParam().message});
 }
 
 std::string tensor(StringRef body) { return ("{\"t\":" + body + "}").str(); }
@@ -156,7 +156,7 @@ TEST_P(IndexRejects, Text) {
   llvm::StringMap<unsigned> map;
   std::vector<std::string> files;
   EXPECT_TRUE(failed(parseIndex(&session.context, GetParam().text, "index.json", map, files)));
-  session.expectError({"index.json:", "not a valid index: ", GetParam().message});
+  session.expectError({"index.json", "not a valid index: ", GetParam().message});
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -243,7 +243,7 @@ TEST(Directory, ConfigOnly) {
 TEST(Directory, Absent) {
   Session session;
   EXPECT_TRUE(failed(readCheckpoint(&session.context, "/nowhere/at/all")));
-  session.expectError({"/nowhere/at/all:0:0: cannot be listed"});
+  session.expectError({"'/nowhere/at/all' cannot be listed"});
 }
 
 TEST(Directory, OneFileWithoutIndex) {
@@ -267,7 +267,7 @@ TEST(Directory, MissingShard) {
 
 TEST(Directory, ExtraShard) {
   expectDirectoryError([](const TempDir &dir) { writeShard(dir, "3.safetensors", {{"d", "F32", {1}}}); },
-                       {"3.safetensors:", "is not named by model.safetensors.index.json"});
+                       {"3.safetensors'", "is not named by model.safetensors.index.json"});
 }
 
 TEST(Directory, SwappedShards) {
@@ -300,7 +300,7 @@ TEST(Directory, ListedButAbsent) {
 
 TEST(Directory, SameTensorInTwoShards) {
   expectDirectoryError([](const TempDir &dir) { writeShard(dir, "2.safetensors", {{"a", "F32", {4}}}); },
-                       {"2.safetensors:", "tensor \"a\": is also in \"1.safetensors\""});
+                       {"2.safetensors'", "tensor \"a\": is also in \"1.safetensors\""});
 }
 
 TEST(Directory, BrokenIndex) {
@@ -323,7 +323,7 @@ TEST(Directory, ShardIsADirectory) {
         (void)llvm::sys::fs::remove(dir.file("2.safetensors"));
         (void)llvm::sys::fs::create_directory(dir.file("2.safetensors"));
       },
-      {"2.safetensors:", "is not a regular file"});
+      {"2.safetensors'", "is not a regular file"});
 }
 
 TEST(Directory, ShardIsADanglingLink) {
@@ -332,7 +332,7 @@ TEST(Directory, ShardIsADanglingLink) {
         (void)llvm::sys::fs::remove(dir.file("2.safetensors"));
         (void)llvm::sys::fs::create_link("nothing", dir.file("2.safetensors"));
       },
-      {"2.safetensors:", "cannot be read"});
+      {"2.safetensors'", "cannot be read"});
 }
 
 TEST(Directory, EveryTruncationOfAShard) {
@@ -343,7 +343,7 @@ TEST(Directory, EveryTruncationOfAShard) {
     dir.write("1.safetensors", StringRef(whole).take_front(size));
     Session session;
     EXPECT_TRUE(failed(readCheckpoint(&session.context, dir.str()))) << size;
-    session.expectError({"1.safetensors:", "truncated"});
+    session.expectError({"1.safetensors'", "truncated"});
   }
 }
 
@@ -355,14 +355,14 @@ TEST(Directory, HeaderLengths) {
     dir.write("1.safetensors", text);
     Session session;
     EXPECT_TRUE(failed(readCheckpoint(&session.context, dir.str()))) << length;
-    session.expectError({"1.safetensors:"});
+    session.expectError({"1.safetensors'"});
   }
 }
 
 TEST(Directory, GrownShard) {
   expectDirectoryError(
       [](const TempDir &dir) { dir.write("2.safetensors", readText(dir.file("2.safetensors")) + "x"); },
-      {"2.safetensors:", "has 1 bytes behind its last tensor"});
+      {"2.safetensors'", "has 1 bytes behind its last tensor"});
 }
 
 TEST(Files, ReadPastTheEnd) {
@@ -475,7 +475,7 @@ TEST(Resolve, ExtraTensor) {
   Case test;
   test.tensors.push_back({"layers.6.attn.wq_a.weight", "BF16", {2}});
   test.tensors.push_back({"layers.0.attn.compressor.ape", "F32", {2}});
-  test.expectFailure({"model.safetensors:",
+  test.expectFailure({"model.safetensors'",
                       "tensor \"layers.0.attn.compressor.ape\" is not a parameter of this model; neither are 1 more"});
 }
 
@@ -503,7 +503,7 @@ TEST_P(ResolveMistyped, Tensor) {
   tensor.dtype = param.dtype.str();
   if (!param.shape.empty())
     tensor.shape = param.shape;
-  test.expectFailure({"model.safetensors:", param.tensor, param.message});
+  test.expectFailure({"model.safetensors'", param.tensor, param.message});
 }
 
 INSTANTIATE_TEST_SUITE_P(

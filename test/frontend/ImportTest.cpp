@@ -429,14 +429,6 @@ TEST(Import, Limits) {
   }
 }
 
-TEST(Import, ContextBeyondTheModelWarns) {
-  Session session;
-  EXPECT_TRUE(succeeded(importConfig(session, "tiny", importOptions(2048, {16}))));
-  ASSERT_EQ(session.warnings.size(), 1u);
-  EXPECT_NE(session.warnings[0].find("a maximum context of 2048 exceeds 'max_position_embeddings', 1024"),
-            std::string::npos);
-}
-
 TEST(Import, DrafterIsANote) {
   Session session;
   FailureOr<Config> config = parseConfig(&session.context, editConfig("tiny"), "config.json");
