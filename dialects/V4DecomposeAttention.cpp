@@ -175,8 +175,10 @@ Results CompressOp::decomposeOperation(OpBuilder &b) {
   int64_t size = kept + rows + ratio - 1;
   auto extend = [&](Value state, float value) {
     Value all = clearRows(e, e.empty({size, channels}), kept, size - kept, value);
-    SmallVector<OpFoldResult> offsets = {none, none};
-    return e.insert(e.copy(state, e.slice(all, offsets, shapeOf(state))), all, offsets, shapeOf(state));
+    // Row by row: a state is never copied as a whole.
+    return e.repeat(kept, all, [&](OpFoldResult i, ValueRange iter) -> SmallVector<Value> {
+      return {e.copyRow(state, i, iter[0], i)};
+    })[0];
   };
   SmallVector<Value> all = {extend(getKvRows(), 0), extend(getScoreRows(), -kInfinity)};
   Value place = e.add(e.rem(first, modulus), e.index(kept - ratio));
@@ -202,7 +204,10 @@ Results CompressOp::decomposeOperation(OpBuilder &b) {
   Value shift = e.mul(blocks, modulus);
   SmallVector<Value> result = {entries};
   for (auto [source, state] : {std::pair(all[0], getKvRows()), std::pair(all[1], getScoreRows())})
-    result.push_back(e.copy(e.slice(source, {shift, none}, {kept, channels}), state));
+    result.push_back(e.repeat(kept, state, [&, source = source](OpFoldResult i, ValueRange iter) -> SmallVector<Value> {
+      Value from = e.add(shift, getValueOrCreateConstantIndexOp(e, e.getLoc(), i));
+      return {e.copyRow(source, OpFoldResult(from), iter[0], i)};
+    })[0]);
   return result;
 }
 
@@ -271,8 +276,10 @@ struct Softmax {
     Value logits = e.generic({{dots, {0, 1}}}, {e.empty(shape), {0, 1}}, [&](ValueRange a) {
       return e.select(e.less(e.iteration(1), bound), e.mul(a[0], factor), hidden);
     });
-    Value copied = e.copy(state[0], e.empty({heads}));
-    Value top = e.maximum({{logits, {0, 1}}}, {copied, {0}}, 1, [&](ValueRange a) { return a[0]; });
+    // The old maximum is needed until the end: the new one is written over it last.
+    auto larger = [&](ValueRange a) { return e.max(a[0], a[1]); };
+    Value top = e.maximum({{logits, {0, 1}}}, {e.filled({heads}, hidden), {0}}, 1, [&](ValueRange a) { return a[0]; });
+    top = e.map({top, state[0]}, e.empty({heads}), larger);
     auto difference = [&](ValueRange a) -> Value { return math::ExpOp::create(e, e.sub(a[0], a[1])); };
     Value weights = e.generic({{logits, {0, 1}}, {top, {0}}}, {e.empty(shape), {0, 1}}, difference);
     Value shrink = e.map({state[0], top}, e.empty({heads}), difference);
@@ -282,7 +289,7 @@ struct Softmax {
     // Loops: head, key, channel.
     out = e.generic({{weights, {0, 1}}, {keys, {1, 2}}}, {out, {0, 2}},
                     [&](ValueRange a) { return e.mulAdd(a[0], a[1], a[2]); });
-    return {top, sum, out};
+    return {e.map(top, state[0], larger), sum, out};
   }
 
   /// The weighted sum over the sum; the sink only adds to the latter. Without keys the maximum is -inf, so that the

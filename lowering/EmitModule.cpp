@@ -227,7 +227,7 @@ private:
           return failure();
         // The first result of a body is the residual after the layer; its path is the layer's own.
         for (unsigned i = 0; i < callee.getNumArguments(); ++i)
-          if (callee.getArgAttr(i, "bufferize.result")) {
+          if (callee.getArgAttr(i, "v4.result")) {
             addTap(prefix + name, callee.getArgumentTypes()[i], inner[callee.getArgument(i)]);
             break;
           }

@@ -26,11 +26,13 @@ def ApproximateMathPass : Pass<"v4-approximate-math"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::vector::VectorDialect"];
 }
 
-def BindOutputsPass : Pass<"v4-bind-outputs", "::mlir::func::FuncOp"> {
-  let summary = "make the results of entries and kernels arguments";
+def BindOutputsPass : Pass<"v4-bind-outputs", "::mlir::ModuleOp"> {
+  let summary = "make the results of kernels, bodies and entries arguments";
   let description = [{
-    The results of a kernel are its last arguments, in which they were built; they are dropped. A state result of an entry must be the state's argument, updated in place; it is dropped. An output (`v4.output`) becomes an argument of
-    that name. Upstream's `buffer-results-to-out-params` does the latter for private functions, without names.
+    The results of a kernel are its last arguments, in which they were built; they are dropped. A state result of an entry must be the state's
+    argument, updated in place; it is dropped. Every other result lives in a buffer of its own, which becomes a new last argument: `v4.output` of
+    an entry, `v4.result` of a body. Upstream's `drop-equivalent-buffer-results` and `buffer-results-to-out-params` do the like for private
+    functions, but lose the attributes of calls (`v4.path`) and the names of outputs.
   }];
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
@@ -93,6 +95,15 @@ def HoistWorkspacesPass : Pass<"v4-hoist-workspaces", "::mlir::ModuleOp"> {
     pass no kernel allocates. Upstream's `promote-buffers-to-stack` has no way to hand a buffer to the caller.
   }];
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
+def LowerCopiesPass : Pass<"v4-lower-copies", "::mlir::func::FuncOp"> {
+  let summary = "copies of buffers as linalg ops";
+  let description = [{
+    `memref.copy` becomes a `linalg.generic`. Upstream lowers it to a call of memcpy or of its own run-time library; the image of a
+    module has neither.
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
 }
 
 def OutlineGroupsPass : Pass<"v4-outline-groups", "::mlir::ModuleOp"> {

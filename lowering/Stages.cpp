@@ -71,7 +71,7 @@ static void buildBuffers(OpPassManager &pm) {
   kernel.addPass(bufferization::createOneShotBufferizePass(bufferizeOptions()));
   // Loops that carry a buffer which never changes fold first, so that results are seen to be outputs.
   kernel.addPass(createCanonicalizerPass());
-  kernel.nest<func::FuncOp>().addPass(createBindOutputsPass());
+  kernel.addPass(createBindOutputsPass());
   kernel.addPass(createCanonicalizerPass());
   kernel.addPass(createCSEPass());
   kernel.nest<func::FuncOp>().addPass(bufferization::createBufferLoopHoistingPass());
@@ -79,12 +79,7 @@ static void buildBuffers(OpPassManager &pm) {
   kernel.addPass(createCanonicalizerPass());
   // 2. The functions of launches: results become arguments, allocations become one arena.
   pm.addPass(bufferization::createOneShotBufferizePass(bufferizeOptions()));
-  pm.addPass(bufferization::createDropEquivalentBufferResultsPass());
-  bufferization::BufferResultsToOutParamsPassOptions results;
-  results.hoistStaticAllocs = true;
-  results.addResultAttribute = true;
-  pm.addPass(bufferization::createBufferResultsToOutParamsPass(results));
-  pm.nest<func::FuncOp>().addPass(createBindOutputsPass());
+  pm.addPass(createBindOutputsPass());
   pm.addPass(createHoistWorkspacesPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createPlanArenaPass());
@@ -106,6 +101,7 @@ static void buildKernels(OpPassManager &pm) {
   func.addPass(createCanonicalizerPass());
   func.addPass(createConvertVectorToSCFPass(VectorTransferToSCFOptions().enableFullUnroll()));
   // 3. What is no vector is a loop: copies and bookkeeping of integers.
+  func.addPass(createLowerCopiesPass());
   func.addPass(createConvertLinalgToLoopsPass());
   func.addPass(createCanonicalizerPass());
   func.addPass(createCSEPass());
