@@ -28,16 +28,14 @@ static Value compare(Emit &e, Pred pred, Value a, Value b) { return arith::CmpIO
 
 Results WindowContextOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
-  int64_t window = sizeOf(getRing(), 0), rows = sizeOf(getKv(), 0), width = sizeOf(getKv(), 1);
+  int64_t window = sizeOf(getRing(), 0), rows = sizeOf(getKv(), 0);
   Value first = start(e, getSpan()), modulus = e.index(window);
   // The oldest position, start - w, is in the same slot as start.
   Value y = e.repeat(window, e.empty(shapeOf(getResult())), [&](OpFoldResult i, ValueRange y) -> SmallVector<Value> {
     Value slot = isa<Value>(i) ? e.add(first, cast<Value>(i)) : first;
     return {e.copyRow(getRing(), e.rem(slot, modulus), y[0], i)};
   })[0];
-  SmallVector<OpFoldResult> offsets = {e.getIndexAttr(window), e.getIndexAttr(0)};
-  Value part = e.copy(getKv(), e.slice(y, offsets, {rows, width}));
-  return SmallVector<Value>{e.insert(part, y, offsets, {rows, width})};
+  return SmallVector<Value>{e.copyRows(rows, getKv(), e.getIndexAttr(0), y, e.getIndexAttr(window))};
 }
 
 Results WindowAppendOp::decomposeOperation(OpBuilder &b) {
@@ -149,11 +147,10 @@ static SmallVector<Value> compressToken(Emit &e, CompressOp op) {
       for (auto [tensor, value] : {std::pair(state[1], 0.0f), std::pair(state[2], -kInfinity)}) {
         Value rows = tensor;
         if (current) {
-          SmallVector<int64_t> sizes = {ratio, sizeOf(rows, 1)};
-          SmallVector<OpFoldResult> from = {e.getIndexAttr(current), e.getIndexAttr(0)};
-          SmallVector<OpFoldResult> to = {e.getIndexAttr(0), e.getIndexAttr(0)};
-          Value block = e.copy(e.slice(rows, from, sizes), e.empty(sizes));
-          rows = e.insert(e.copy(block, e.slice(rows, to, sizes)), rows, to, sizes);
+          OpFoldResult zero = e.getIndexAttr(0);
+          Value block = e.empty({ratio, sizeOf(rows, 1)});
+          block = e.copyRows(ratio, rows, e.getIndexAttr(current), block, zero);
+          rows = e.copyRows(ratio, block, zero, rows, zero);
         }
         result.push_back(clearRows(e, rows, current, ratio, value));
       }
@@ -175,8 +172,7 @@ Results CompressOp::decomposeOperation(OpBuilder &b) {
   int64_t size = kept + rows + ratio - 1;
   auto extend = [&](Value state, float value) {
     Value all = clearRows(e, e.empty({size, channels}), kept, size - kept, value);
-    SmallVector<OpFoldResult> offsets = {none, none};
-    return e.insert(e.copy(state, e.slice(all, offsets, shapeOf(state))), all, offsets, shapeOf(state));
+    return e.copyRows(kept, state, none, all, none);
   };
   SmallVector<Value> all = {extend(getKvRows(), 0), extend(getScoreRows(), -kInfinity)};
   Value place = e.add(e.rem(first, modulus), e.index(kept - ratio));
@@ -202,7 +198,7 @@ Results CompressOp::decomposeOperation(OpBuilder &b) {
   Value shift = e.mul(blocks, modulus);
   SmallVector<Value> result = {entries};
   for (auto [source, state] : {std::pair(all[0], getKvRows()), std::pair(all[1], getScoreRows())})
-    result.push_back(e.copy(e.slice(source, {shift, none}, {kept, channels}), state));
+    result.push_back(e.copyRows(kept, source, shift, state, none));
   return result;
 }
 
@@ -271,11 +267,16 @@ struct Softmax {
     Value logits = e.generic({{dots, {0, 1}}}, {e.empty(shape), {0, 1}}, [&](ValueRange a) {
       return e.select(e.less(e.iteration(1), bound), e.mul(a[0], factor), hidden);
     });
-    Value copied = e.copy(state[0], e.empty({heads}));
-    Value top = e.maximum({{logits, {0, 1}}}, {copied, {0}}, 1, [&](ValueRange a) { return a[0]; });
-    auto difference = [&](ValueRange a) -> Value { return math::ExpOp::create(e, e.sub(a[0], a[1])); };
-    Value weights = e.generic({{logits, {0, 1}}, {top, {0}}}, {e.empty(shape), {0, 1}}, difference);
-    Value shrink = e.map({state[0], top}, e.empty({heads}), difference);
+    Value lowest = e.filled({heads}, e.f32(-kInfinity));
+    Value largest = e.maximum({{logits, {0, 1}}}, {lowest, {0}}, 1, [&](ValueRange a) { return a[0]; });
+    // The maximum is updated in place, so its old value is used before.
+    Value shrink = e.map({state[0], largest}, e.empty({heads}), [&](ValueRange a) -> Value {
+      return math::ExpOp::create(e, e.sub(a[0], e.max(a[0], a[1])));
+    });
+    Value top = e.map(largest, state[0], [&](ValueRange a) { return e.max(a[1], a[0]); });
+    Value weights = e.generic({{logits, {0, 1}}, {top, {0}}}, {e.empty(shape), {0, 1}}, [&](ValueRange a) -> Value {
+      return math::ExpOp::create(e, e.sub(a[0], a[1]));
+    });
     Value sum = e.map(shrink, state[1], [&](ValueRange a) { return e.mul(a[1], a[0]); });
     sum = e.sum({{weights, {0, 1}}}, {sum, {0}}, 1, [&](ValueRange a) { return a[0]; });
     Value out = e.generic({{shrink, {0}}}, {state[2], {0, 1}}, [&](ValueRange a) { return e.mul(a[1], a[0]); });

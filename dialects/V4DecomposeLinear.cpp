@@ -99,8 +99,9 @@ static SmallVector<Value> activations(Emit &e, Value x, Value weight) {
     return {x};
   int64_t half = sizeOf(x, 1) / 2;
   SmallVector<Value> parts;
+  OpFoldResult zero = e.getIndexAttr(0);
   for (int64_t odd : {0, 1})
-    parts.push_back(e.copy(e.columns(x, odd, half, 2), e.empty({sizeOf(x, 0), half})));
+    parts.push_back(e.copyRows(sizeOf(x, 0), e.columns(x, odd, half, 2), zero, e.empty({sizeOf(x, 0), half}), zero));
   return parts;
 }
 
@@ -158,9 +159,7 @@ FailureOr<SmallVector<Value>> GroupedLinearOp::decomposeOperation(OpBuilder &b) 
           SmallVector<Value> gathered;
           for (auto [odd, target] : llvm::enumerate(x)) {
             int64_t width = sizeOf(target, 1), stride = nibbles ? 2 : 1;
-            Value from = e.slice(getInput(), {source, e.getIndexAttr(odd)}, {1, width}, {}, {1, stride});
-            Value to = e.slice(target, {m, e.getIndexAttr(0)}, {1, width});
-            gathered.push_back(e.insert(e.copy(from, to), target, {m, e.getIndexAttr(0)}, {1, width}));
+            gathered.push_back(e.copyRow(e.columns(getInput(), odd, width, stride), source, target, m));
           }
           return gathered;
         });

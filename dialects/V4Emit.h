@@ -86,9 +86,12 @@ public:
   Value split(Value tensor, ArrayRef<int64_t> sizes);
   /// The inverse: the last `count` dimensions as one.
   Value join(Value tensor, unsigned count);
+  /// Copies, widened to f32. An identity between tensors of one shape would be erased as a value that is already there,
+  /// and come back as a call when buffers are made, so `source` lacks the leading dimension, of size 1, of `target`.
+  Value copyInto(Value source, Value target);
   /// Row `from` of `source` into row `to` of `target`.
   Value copyRow(Value source, OpFoldResult from, Value target, OpFoldResult to);
-  Value copy(Value source, Value into);
+  Value copyRows(int64_t count, Value source, OpFoldResult from, Value target, OpFoldResult to);
   /// The elements as f32 (itself when they are).
   Value widen(Value tensor);
 
