@@ -42,4 +42,13 @@ LogicalResult GroupOp::verify() { return success(); }
 LogicalResult PhaseOp::verify() { return success(); }
 LogicalResult LaunchOp::verify() { return success(); }
 LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) { return success(); }
-void LaunchOp::getEffects(SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>> &effects) {}
+void LaunchOp::getEffects(SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>> &effects) {
+  for (OpOperand &operand : getInputsMutable())
+    if (isa<MemRefType>(operand.get().getType()))
+      effects.emplace_back(MemoryEffects::Read::get(), &operand);
+  for (OpOperand &operand : getOutputsMutable())
+    if (isa<MemRefType>(operand.get().getType())) {
+      effects.emplace_back(MemoryEffects::Read::get(), &operand);
+      effects.emplace_back(MemoryEffects::Write::get(), &operand);
+    }
+}

@@ -351,7 +351,7 @@ def V4_GroupOp : Op<V4_Dialect, "group", [SingleBlockImplicitTerminator<"YieldOp
 def V4_PhaseOp : Op<V4_Dialect, "phase", [SingleBlockImplicitTerminator<"YieldOp">, RecursiveMemoryEffects, NoRegionArguments]> {
   let summary = "a step of a kernel";
   let description = [{ Holds the `scf.forall`s whose grids run together; every workgroup of a phase finishes before the next phase starts (stages `tiles` and `buffers`). }];
-  let results = (outs Variadic<AnyStaticShapeTensor>:$results);
+  let results = (outs Variadic<AnyTypeOf<[AnyStaticShapeTensor, AnyStaticShapeMemRef]>>:$results);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "(`->` type($results)^)? $body attr-dict";
   let hasVerifier = 1;

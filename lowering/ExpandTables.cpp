@@ -18,13 +18,13 @@ namespace {
 struct ExpandTablesPass : v4::impl::ExpandTablesPassBase<ExpandTablesPass> {
   void runOnOperation() override {
     func::FuncOp func = getOperation();
-    for (unsigned i = 0; i < func.getNumArguments(); ++i) {
-      if (!func.getArgAttr(i, "v4.table"))
-        continue;
-      if (failed(expand(func, i)))
+    auto tables = func->getParentOp()->getAttrOfType<DenseI64ArrayAttr>("v4.tables");
+    if (!tables)
+      return;
+    // From the last one, so that the numbers of the others stay.
+    for (int64_t number : llvm::reverse(tables.asArrayRef()))
+      if (failed(expand(func, number)))
         return signalPassFailure();
-      ++i; // the offsets
-    }
   }
 
 private:

@@ -108,7 +108,6 @@ private:
     struct Escape {
       OpResult result;
       Value destination;
-      bool tied;
     };
     SmallVector<Escape> escapes;
     for (TileInterface op : nest.ops)
@@ -116,7 +115,7 @@ private:
         if (llvm::all_of(result.getUsers(), [&](Operation *user) { return llvm::is_contained(nest.ops, user); }))
           continue;
         if (OpOperand *operand = op.getTiedOperand(result.getResultNumber())) {
-          escapes.push_back({result, operand->get(), true});
+          escapes.push_back({result, operand->get()});
           continue;
         }
         Value destination;
@@ -127,7 +126,7 @@ private:
           auto type = cast<RankedTensorType>(result.getType());
           destination = tensor::EmptyOp::create(b, loc, type.getShape(), type.getElementType());
         }
-        escapes.push_back({result, destination, false});
+        escapes.push_back({result, destination});
       }
 
     SmallVector<Type> types;
@@ -147,16 +146,14 @@ private:
     }
     SmallVector<Value> yielded;
     if (single) {
-      // 2a. One workgroup: the ops themselves. What is not a state update is steered into its destination.
+      // 2a. One workgroup: the ops themselves, steered into their destinations.
       IRMapping map;
       for (TileInterface op : nest.ops)
         b.clone(*op, map);
       for (Escape &escape : escapes) {
         Value value = map.lookup(Value(escape.result));
-        if (!escape.tied)
-          value = bufferization::MaterializeInDestinationOp::create(b, loc, value.getType(), value, escape.destination)
-                      .getResult();
-        yielded.push_back(value);
+        yielded.push_back(
+            bufferization::MaterializeInDestinationOp::create(b, loc, value.getType(), value, escape.destination).getResult());
       }
     } else {
       // 2b. A grid: cut the operands, clone the ops on the tiles, put the tiles in place.

@@ -36,7 +36,10 @@ struct HoistWorkspacesPass : v4::impl::HoistWorkspacesPassBase<HoistWorkspacesPa
     }
     getOperation().walk([&](LaunchOp launch) {
       OpBuilder b(launch);
-      for (MemRefType type : workspaces.lookup(launch.getKernel())) {
+      ArrayRef<MemRefType> types = workspaces[launch.getKernel()];
+      if (!types.empty())
+        launch->setAttr("v4.workspaces", b.getI64IntegerAttr(types.size()));
+      for (MemRefType type : types) {
         Value buffer = memref::AllocOp::create(b, launch.getLoc(), type);
         launch.getOutputsMutable().append(buffer);
       }

@@ -103,13 +103,14 @@ private:
     for (Value value : group.getBody().front().getTerminator()->getOperands())
       results.push_back(map.lookup(value));
     func::ReturnOp::create(detached, UnknownLoc::get(group.getContext()), results);
+    SmallVector<int64_t> tables;
     for (size_t i = 0; i < inputs.size(); ++i) {
       func.setArgAttr(i, "bufferization.writable", detached.getBoolAttr(false));
       if (llvm::any_of(inputs[i].getUses(), [&](OpOperand &use) {
             auto op = dyn_cast<TileInterface>(use.getOwner());
             return op && group->isAncestor(op) && op.isTableOperand(use);
           }))
-        func.setArgAttr(i, "v4.table", detached.getUnitAttr());
+        tables.push_back(i);
     }
     for (size_t i = 0; i < outputs.size(); ++i)
       if (!outputs[i].getDefiningOp<tensor::EmptyOp>())
@@ -127,7 +128,12 @@ private:
       name += "_" + std::to_string(number);
       auto kernel = ModuleOp::create(UnknownLoc::get(group.getContext()), name);
       kernel->setAttr("v4.kernel", detached.getUnitAttr());
+      if (!tables.empty())
+        kernel->setAttr("v4.tables", detached.getDenseI64ArrayAttr(tables));
       func.setName(name);
+      // Diagnostics about a kernel name it; the ops it was made from may stand anywhere in the model.
+      Location loc = NameLoc::get(StringAttr::get(group.getContext(), name));
+      func->walk([&](Operation *op) { op->setLoc(loc); });
       kernel.push_back(func);
       module.push_back(kernel);
       entry->second = name;

@@ -26,11 +26,13 @@ def ApproximateMathPass : Pass<"v4-approximate-math"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::vector::VectorDialect"];
 }
 
-def BindOutputsPass : Pass<"v4-bind-outputs", "::mlir::func::FuncOp"> {
-  let summary = "make the results of an entry arguments";
+def BindOutputsPass : Pass<"v4-bind-outputs", "::mlir::ModuleOp"> {
+  let summary = "make the results of kernels, bodies and entries arguments";
   let description = [{
-    A state result of an entry must be the state's argument, updated in place; it is dropped. An output (`v4.output`) becomes an argument of
-    that name. Upstream's `buffer-results-to-out-params` does the latter for private functions, without names.
+    The results of a kernel are its last arguments, in which they were built; they are dropped. A state result of an entry must be the state's
+    argument, updated in place; it is dropped. Every other result lives in a buffer of its own, which becomes a new last argument: `v4.output` of
+    an entry, `v4.result` of a body. Upstream's `drop-equivalent-buffer-results` and `buffer-results-to-out-params` do the like for private
+    functions, but lose the attributes of calls (`v4.path`) and the names of outputs.
   }];
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
@@ -38,7 +40,7 @@ def BindOutputsPass : Pass<"v4-bind-outputs", "::mlir::func::FuncOp"> {
 def ExpandTablesPass : Pass<"v4-expand-tables", "::mlir::func::FuncOp"> {
   let summary = "read tables of tensors through a base address and row offsets";
   let description = [{
-    An argument with `v4.table` (the weights of experts, one checkpoint tensor each) becomes two: the base address as bytes, and the
+    The arguments that `v4.tables` of the kernel's module lists (the weights of experts, one checkpoint tensor each) become two each: the base address as bytes, and the
     `i64` byte offset of every row. A `memref.subview` of one row becomes a `memref.view` at that row's offset.
 
     ```mlir
@@ -95,6 +97,15 @@ def HoistWorkspacesPass : Pass<"v4-hoist-workspaces", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
 
+def LowerCopiesPass : Pass<"v4-lower-copies", "::mlir::func::FuncOp"> {
+  let summary = "copies of buffers as linalg ops";
+  let description = [{
+    `memref.copy` becomes a `linalg.generic`. Upstream lowers it to a call of memcpy or of its own run-time library; the image of a
+    module has neither.
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
+}
+
 def OutlineGroupsPass : Pass<"v4-outline-groups", "::mlir::ModuleOp"> {
   let summary = "turn groups into launches of kernels";
   let description = [{
@@ -121,6 +132,15 @@ def SplitPhasesPass : Pass<"v4-split-phases", "::mlir::ModuleOp"> {
     `scf.forall` inside becomes the work of that number, and `v4.grid` on the function says how many there are.
   }];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect"];
+}
+
+def ThreadDestinationsPass : Pass<"v4-thread-destinations", "::mlir::func::FuncOp"> {
+  let summary = "build results where they belong";
+  let description = [{
+    A value that `bufferization.materialize_in_destination` copies, and that is built step by step in a `tensor.empty` (destination-style ops,
+    loops, insertions), is built in the destination from the start. Upstream's `eliminate-empty-tensors` puts the destination in place of the
+    empty tensor too, but keeps the copy, and one-shot bufferization then finds a conflict with every loop in between.
+  }];
 }
 
 def VerifyStagePass : Pass<"v4-verify-stage", "::mlir::ModuleOp"> {

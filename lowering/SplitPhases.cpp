@@ -44,8 +44,6 @@ private:
       arguments.push_back(b.getIndexType());
       auto func = func::FuncOp::create(b, phase.getLoc(), (kernel.getName() + "." + Twine(number)).str(),
                                        b.getFunctionType(arguments, {}));
-      for (unsigned i = 0; i < kernel.getNumArguments(); ++i)
-        func.setArgAttrs(i, kernel.getArgAttrDict(i));
       Block *body = func.addEntryBlock();
       b.setInsertionPointToEnd(body);
       IRMapping map;

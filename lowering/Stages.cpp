@@ -57,6 +57,8 @@ static void buildTiles(OpPassManager &pm) {
   func.addPass(createFormPhasesPass());
   // 3. A tile is replaced by its definition, then tiled to registers and vectorised.
   func.addPass(createDecomposePass());
+  // Before cse, which merges the empty tensors of different results.
+  func.addPass(createThreadDestinationsPass());
   func.addPass(createCanonicalizerPass());
   func.addPass(createCSEPass());
   func.addPass(createApplySchedulePass());
@@ -67,7 +69,9 @@ static void buildBuffers(OpPassManager &pm) {
   OpPassManager &kernel = pm.nest<ModuleOp>();
   kernel.addPass(bufferization::createEmptyTensorEliminationPass());
   kernel.addPass(bufferization::createOneShotBufferizePass(bufferizeOptions()));
-  kernel.addPass(bufferization::createDropEquivalentBufferResultsPass());
+  // Loops that carry a buffer which never changes fold first, so that results are seen to be outputs.
+  kernel.addPass(createCanonicalizerPass());
+  kernel.addPass(createBindOutputsPass());
   kernel.addPass(createCanonicalizerPass());
   kernel.addPass(createCSEPass());
   kernel.nest<func::FuncOp>().addPass(bufferization::createBufferLoopHoistingPass());
@@ -75,11 +79,7 @@ static void buildBuffers(OpPassManager &pm) {
   kernel.addPass(createCanonicalizerPass());
   // 2. The functions of launches: results become arguments, allocations become one arena.
   pm.addPass(bufferization::createOneShotBufferizePass(bufferizeOptions()));
-  pm.addPass(bufferization::createDropEquivalentBufferResultsPass());
-  bufferization::BufferResultsToOutParamsPassOptions results;
-  results.hoistStaticAllocs = true;
-  pm.addPass(bufferization::createBufferResultsToOutParamsPass(results));
-  pm.nest<func::FuncOp>().addPass(createBindOutputsPass());
+  pm.addPass(createBindOutputsPass());
   pm.addPass(createHoistWorkspacesPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createPlanArenaPass());
@@ -101,6 +101,7 @@ static void buildKernels(OpPassManager &pm) {
   func.addPass(createCanonicalizerPass());
   func.addPass(createConvertVectorToSCFPass(VectorTransferToSCFOptions().enableFullUnroll()));
   // 3. What is no vector is a loop: copies and bookkeeping of integers.
+  func.addPass(createLowerCopiesPass());
   func.addPass(createConvertLinalgToLoopsPass());
   func.addPass(createCanonicalizerPass());
   func.addPass(createCSEPass());
@@ -121,6 +122,10 @@ static void buildKernels(OpPassManager &pm) {
   kernel.addPass(createConvertControlFlowToLLVMPass());
   kernel.addPass(createUBToLLVMConversionPass());
   kernel.addPass(createReconcileUnrealizedCastsPass());
+}
+
+std::unique_ptr<Pass> v4::createStageVerifier(Stage stage) {
+  return createVerifyStagePass(VerifyStagePassOptions{.stage = stageName(stage).str()});
 }
 
 void v4::buildStage(OpPassManager &pm, Stage stage, const LoweringOptions &options) {
@@ -146,7 +151,7 @@ void v4::buildStage(OpPassManager &pm, Stage stage, const LoweringOptions &optio
   case Stage::Module:
     return;
   }
-  pm.addPass(createVerifyStagePass(VerifyStagePassOptions{.stage = stageName(stage).str()}));
+  pm.addPass(createStageVerifier(stage));
 }
 
 void v4::registerStagePipelines() {

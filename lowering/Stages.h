@@ -32,6 +32,9 @@ struct LoweringOptions {
 /// verifier, `Module` (a translation, EmitModule.h) nothing.
 void buildStage(OpPassManager &pm, Stage stage, const LoweringOptions &options);
 
+/// The verifier of the end of a stage.
+std::unique_ptr<Pass> createStageVerifier(Stage stage);
+
 /// Registers the pass pipelines `v4-stage-<name>` for v4-opt.
 void registerStagePipelines();
 

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Every parameter finds its tensor and every tensor its parameter; payloads stay where they are mapped.
+#include "runtime/Weights.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace v4 {
+
+std::string rowName(std::string_view pattern, uint32_t row) {
+  size_t at = pattern.find("{e}");
+  if (at == std::string_view::npos)
+    return std::string(pattern);
+  return concat(pattern.substr(0, at), row, pattern.substr(at + 3));
+}
+
+Expected<std::shared_ptr<const Weights>> Weights::load(std::shared_ptr<const Module> module, const std::string &path) {
+  auto weights = std::make_shared<Weights>();
+  weights->owner = std::move(module);
+  Expected<Checkpoint> checkpoint = Checkpoint::open(path);
+  V4_RETURN_IF_ERROR(checkpoint);
+  weights->checkpoint = std::move(*checkpoint);
+
+  const fbs::Module &root = weights->owner->root();
+  std::vector<bool> used(weights->checkpoint.tensors().size());
+  if (root.parameters())
+    for (const fbs::Parameter *parameter : *root.parameters())
+      V4_RETURN_IF_ERROR(weights->bind(*parameter, used));
+
+  for (size_t i = 0; i != used.size(); ++i) {
+    if (used[i])
+      continue;
+    const std::string &name = weights->checkpoint.tensors()[i].info->name;
+    const auto *ignored = root.provenance()->ignored();
+    bool accepted = ignored && std::any_of(ignored->begin(), ignored->end(), [&](const flatbuffers::String *prefix) {
+                      return name.starts_with(prefix->string_view());
+                    });
+    if (!accepted)
+      return invalid(weights->checkpoint.shard(weights->checkpoint.tensors()[i].shard).mapping().path(), ": tensor '",
+                     name, "' is not used by the module; the checkpoint is of another model, or the module must be "
+                           "compiled from this one");
+  }
+  return std::shared_ptr<const Weights>(std::move(weights));
+}
+
+Status Weights::checkTensor(const fbs::Parameter &parameter, const std::string &name, std::vector<bool> &used,
+                            const Checkpoint::Tensor *&out) const {
+  const fbs::Source &source = *parameter.source();
+  out = checkpoint.find(name);
+  if (!out)
+    return invalid(checkpoint.directory(), ": tensor '", name, "' is missing; parameter '",
+                   parameter.name()->string_view(), "' of the module reads it");
+  const TensorInfo &info = *out->info;
+  if (info.dtype != dtypeName(source.dtype()) ||
+      !std::equal(info.shape.begin(), info.shape.end(), source.shape()->begin(), source.shape()->end()))
+    return invalid(checkpoint.shard(out->shard).mapping().path(), ": tensor '", name, "' is ", info.dtype, " ",
+                   shapeText(info.shape), ", the module expects ", dtypeName(source.dtype()), " ",
+                   shapeText(*source.shape()), "; compile the module from this checkpoint");
+  used[static_cast<size_t>(out - checkpoint.tensors().data())] = true;
+  return {};
+}
+
+Expected<const std::byte *> Weights::aligned(const Checkpoint::Tensor &tensor, Bytes range, unsigned alignment) {
+  if (reinterpret_cast<uintptr_t>(range.data()) % alignment == 0)
+    return range.data();
+  // Kernels rely on element alignment, which a safetensors payload does not promise: the same bytes, moved.
+  Expected<Pages> pages = Pages::allocate(range.size(), concat("tensor '", tensor.info->name, "'"));
+  V4_RETURN_IF_ERROR(pages);
+  std::memcpy(pages->data(), range.data(), range.size());
+  checkpoint.shard(tensor.shard).mapping().drop(range);
+  copied += range.size();
+  copies.push_back(std::move(*pages));
+  return copies.back().data();
+}
+
+Status Weights::bind(const fbs::Parameter &parameter, std::vector<bool> &used) {
+  const fbs::Source &source = *parameter.source();
+  std::string_view pattern = source.tensor()->string_view();
+  bool perRow = pattern.find("{e}") != std::string_view::npos;
+  uint32_t rows = std::max(parameter.rows(), 1u);
+  uint64_t rowBytes = arrayBytes(parameter.dtype(), *parameter.shape(), parameter.rows() ? 1 : 0);
+  unsigned alignment = elementBytes(parameter.dtype());
+
+  const Checkpoint::Tensor *tensor = nullptr;
+  std::vector<const std::byte *> addresses;
+  addresses.reserve(rows);
+  for (uint32_t row = 0; row != rows; ++row) {
+    if (row == 0 || perRow)
+      V4_RETURN_IF_ERROR(checkTensor(parameter, rowName(pattern, row), used, tensor));
+    uint64_t offset = source.offset() + (perRow ? 0 : row * source.stride());
+    Bytes range = checkpoint.bytes(*tensor).subspan(offset, rowBytes);
+    Expected<const std::byte *> address = aligned(*tensor, range, alignment);
+    V4_RETURN_IF_ERROR(address);
+    addresses.push_back(*address);
+  }
+
+  Bound out;
+  out.base = *std::min_element(addresses.begin(), addresses.end());
+  if (parameter.rows())
+    for (const std::byte *address : addresses)
+      out.offsets.push_back(static_cast<int64_t>(reinterpret_cast<uintptr_t>(address) -
+                                                 reinterpret_cast<uintptr_t>(out.base)));
+  bound.push_back(std::move(out));
+  return {};
+}
+
+} // namespace v4

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// A checkpoint bound to a module's parameters. Immutable.
+#ifndef V4_RUNTIME_WEIGHTS_H
+#define V4_RUNTIME_WEIGHTS_H
+
+#include "runtime/Checkpoint.h"
+#include "runtime/Module.h"
+
+namespace v4 {
+
+class Weights {
+public:
+  struct Bound {
+    const std::byte *base = nullptr; // a table: its lowest row
+    std::vector<int64_t> offsets;    // a table: bytes of every row from `base`
+  };
+
+  static Expected<std::shared_ptr<const Weights>> load(std::shared_ptr<const Module> module, const std::string &path);
+
+  const Bound &parameter(uint32_t index) const { return bound[index]; }
+  const std::shared_ptr<const Module> &module() const { return owner; }
+  uint64_t copiedBytes() const { return copied; }
+
+private:
+  Status bind(const fbs::Parameter &parameter, std::vector<bool> &used);
+  Status checkTensor(const fbs::Parameter &parameter, const std::string &name, std::vector<bool> &used,
+                     const Checkpoint::Tensor *&out) const;
+  Expected<const std::byte *> aligned(const Checkpoint::Tensor &tensor, Bytes range, unsigned alignment);
+
+  std::shared_ptr<const Module> owner;
+  Checkpoint checkpoint;
+  std::vector<Bound> bound;
+  std::vector<Pages> copies;
+  uint64_t copied = 0;
+};
+
+/// The table's row `e` of a name with "{e}" in it.
+std::string rowName(std::string_view pattern, uint32_t row);
+
+} // namespace v4
+
+#endif // V4_RUNTIME_WEIGHTS_H

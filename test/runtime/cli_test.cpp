@@ -1,0 +1,555 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// v4-run and v4-dump as processes: outputs, comparisons, exit codes, messages, nothing left behind.
+#include "runtime/FileIo.h"
+#include "runtime/Json.h"
+#include "runtime/Npy.h"
+#include "test/runtime/Fixture.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <dirent.h>
+#include <fcntl.h>
+#include <set>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace v4;
+using namespace v4::test;
+
+namespace {
+
+struct Outcome {
+  int exit = -1; // 128 + signal when it died of one
+  std::string out, err;
+};
+
+class CliTest : public testing::Test {
+protected:
+  void SetUp() override {
+    weightData = ToyWeights::random(21);
+    ToyCheckpoint::make(weightData).write(dir / "ckpt");
+    writeText(module, moduleBytes(*toyModule()));
+  }
+
+  Outcome runTool(const char *tool, std::vector<std::string> arguments, const std::string &stdoutPath = {},
+                  rlim_t memory = 0) {
+    std::string outPath = stdoutPath.empty() ? dir / "stdout" : stdoutPath, errPath = dir / "stderr";
+    std::vector<char *> argv = {const_cast<char *>(tool)};
+    for (std::string &argument : arguments)
+      argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    pid_t child = ::fork();
+    if (child == 0) {
+      int out = ::open(outPath.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+      int err = ::open(errPath.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+      ::dup2(out, 1);
+      ::dup2(err, 2);
+      if (memory) {
+        rlimit limit = {memory, memory};
+        ::setrlimit(RLIMIT_AS, &limit);
+      }
+      ::execv(tool, argv.data());
+      ::_exit(127);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    Outcome outcome;
+    outcome.exit = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (stdoutPath.empty())
+      outcome.out = readText(outPath);
+    outcome.err = readText(errPath);
+    return outcome;
+  }
+  Outcome run(std::vector<std::string> arguments) { return runTool(V4_RUN, std::move(arguments)); }
+
+  /// v4-run on the toy with these further arguments.
+  Outcome toy(std::vector<std::string> more) {
+    std::vector<std::string> arguments = {module, "--weights=" + (dir / "ckpt"), "--threads=2"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(arguments);
+  }
+
+  static std::string tokenList(const std::vector<int32_t> &tokens) {
+    std::string out = "--tokens=";
+    for (size_t i = 0; i != tokens.size(); ++i)
+      out += (i ? "," : "") + std::to_string(tokens[i]);
+    return out;
+  }
+
+  /// Greedy continuation by the reference.
+  std::vector<int32_t> continuation(std::vector<int32_t> tokens, size_t count) {
+    std::vector<int32_t> out;
+    for (size_t i = 0; i != count; ++i) {
+      auto logits = Reference(weightData).logits(tokens).back();
+      out.push_back(static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
+      tokens.push_back(out.back());
+    }
+    return out;
+  }
+
+  static void writeNpy(const std::string &path, const std::vector<std::vector<float>> &rows) {
+    std::string bytes = npyHeader({rows.size(), rows[0].size()});
+    for (const auto &row : rows)
+      bytes.append(reinterpret_cast<const char *>(row.data()), row.size() * 4);
+    writeText(path, bytes);
+  }
+
+  /// A golden case for the toy.
+  void writeCase(const std::string &path, size_t generated = 6) {
+    ::mkdir(path.c_str(), 0777);
+    ToyCheckpoint::make(weightData).write(path + "/checkpoint");
+    std::vector<int32_t> prompt = randomTokens(31, 13), more = continuation(prompt, generated), all = prompt;
+    all.insert(all.end(), more.begin(), more.end());
+    auto list = [](const std::vector<int32_t> &tokens) {
+      std::string text = "[";
+      for (size_t i = 0; i != tokens.size(); ++i)
+        text += (i ? "," : "") + std::to_string(tokens[i]);
+      return text + "]";
+    };
+    writeText(path + "/case.json", "{\"prompt\": " + list(prompt) + ", \"generated\": " + list(more) +
+                                       ", \"f32\": {\"max_abs_over_max_logit\": 2e-05}}");
+    writeNpy(path + "/logits_f32.npy", Reference(weightData).logits(all));
+    writeNpy(path + "/mtp_logits_f32.npy", Reference(weightData).mtpLogits(prompt));
+  }
+
+  /// Files of the directory whose name shows a temporary.
+  std::set<std::string> leftovers() {
+    std::set<std::string> out;
+    DIR *handle = ::opendir(dir.path.c_str());
+    while (const dirent *entry = ::readdir(handle))
+      if (std::string_view(entry->d_name).find(".tmp-") != std::string_view::npos)
+        out.insert(entry->d_name);
+    ::closedir(handle);
+    return out;
+  }
+
+  static void expectExit(const Outcome &outcome, int exit, const std::string &text) {
+    EXPECT_EQ(outcome.exit, exit) << outcome.err;
+    EXPECT_NE((outcome.err + outcome.out).find(text), std::string::npos) << outcome.err << outcome.out;
+  }
+
+  TempDir dir;
+  std::string module = dir / "toy.v4m";
+  ToyWeights weightData;
+};
+
+TEST_F(CliTest, GeneratesGreedily) {
+  std::vector<int32_t> prompt = randomTokens(30, 9), more = continuation(prompt, 7);
+  Outcome outcome = toy({tokenList(prompt), "--generate=7"});
+  ASSERT_EQ(outcome.exit, 0) << outcome.err;
+  std::string want = "tokens:";
+  for (int32_t token : more)
+    want += " " + std::to_string(token);
+  EXPECT_EQ(outcome.out, want + "\n");
+  EXPECT_NE(outcome.err.find("arena: 576 bytes\nstate: 1760 bytes (cache 1056, compressor rows 704)\n"),
+            std::string::npos)
+      << outcome.err;
+}
+
+TEST_F(CliTest, TokenFiles) {
+  std::vector<int32_t> prompt = randomTokens(32, 6);
+  std::string wanted = toy({tokenList(prompt), "--generate=5"}).out;
+  for (bool wide : {false, true}) {
+    std::string header = npyHeader({prompt.size()}), data;
+    header.replace(header.find("<f4"), 3, wide ? "<i8" : "<i4");
+    for (int64_t token : prompt)
+      data.append(reinterpret_cast<const char *>(&token), wide ? 8 : 4);
+    writeText(dir / "p.npy", header + data);
+    Outcome outcome = toy({"--tokens=@" + (dir / "p.npy"), "--generate=5"});
+    EXPECT_EQ(outcome.exit, 0) << outcome.err;
+    EXPECT_EQ(outcome.out, wanted);
+  }
+  writeText(dir / "p.npy", npyHeader({1}) + std::string(4, '\0'));
+  expectExit(toy({"--tokens=@" + (dir / "p.npy")}), 1, "tokens are a list of int32 or int64");
+  std::string negative = npyHeader({1});
+  negative.replace(negative.find("<f4"), 3, "<i4");
+  writeText(dir / "p.npy", negative + std::string(4, '\xFF'));
+  expectExit(toy({"--tokens=@" + (dir / "p.npy")}), 1, "token -1 (number 0)");
+  writeText(dir / "p.npy", "junk");
+  expectExit(toy({"--tokens=@" + (dir / "p.npy")}), 1, "p.npy: this is not a .npy file");
+  expectExit(toy({"--tokens=@" + (dir / "absent")}), 1, "cannot open");
+}
+
+TEST_F(CliTest, WritesLogits) {
+  std::vector<int32_t> prompt = randomTokens(33, 9), all = prompt, more = continuation(prompt, 3);
+  all.insert(all.end(), more.begin(), more.end());
+  Outcome outcome =
+      toy({tokenList(prompt), "--generate=3", "--logits=" + (dir / "l.npy"), "--mtp-logits=" + (dir / "m.npy")});
+  ASSERT_EQ(outcome.exit, 0) << outcome.err;
+  auto check = [&](const std::string &path, const std::vector<std::vector<float>> &want) {
+    std::string bytes = readText(path);
+    auto array = parseNpy(bytesOf(bytes));
+    ASSERT_TRUE(array) << array.takeStatus().message();
+    EXPECT_EQ(array->shape, (std::vector<uint64_t>{want.size(), toyVocab}));
+    for (size_t p = 0; p != want.size(); ++p)
+      for (size_t v = 0; v != toyVocab; ++v) {
+        float got;
+        std::memcpy(&got, array->data.data() + (p * toyVocab + v) * 4, 4);
+        ASSERT_NEAR(got, want[p][v], 1e-4) << p;
+      }
+  };
+  check(dir / "l.npy", Reference(weightData).logits(all));
+  check(dir / "m.npy", Reference(weightData).mtpLogits(all));
+  EXPECT_TRUE(leftovers().empty());
+}
+
+TEST_F(CliTest, ExpectedLogits) {
+  std::vector<int32_t> prompt = randomTokens(34, 9);
+  auto rows = Reference(weightData).logits(prompt);
+  std::string expect = "--expect=" + (dir / "e.npy");
+  writeNpy(dir / "e.npy", rows);
+  expectExit(toy({tokenList(prompt), expect, "--check=maxrel:1e-5"}), 0, "logits: largest difference");
+  expectExit(toy({tokenList(prompt), expect, "--check=cosine:median=0.999,share@0.999=1"}), 0, "median cosine");
+  rows[4][7] += 0.5f; // one wrong row of nine
+  writeNpy(dir / "e.npy", rows);
+  expectExit(toy({tokenList(prompt), expect, "--check=maxrel:1e-5"}), 4, "FAILED");
+  expectExit(toy({tokenList(prompt), expect, "--check=maxrel:0.9"}), 0, "ok");
+  expectExit(toy({tokenList(prompt), expect, "--check=cosine:median=0.99999"}), 0, "ok");
+  expectExit(toy({tokenList(prompt), expect, "--check=cosine:median=0.99999,share@0.99999=0.95"}), 4, "FAILED");
+  for (auto &row : rows)
+    std::swap(row[0], row[1]);
+  writeNpy(dir / "e.npy", rows);
+  expectExit(toy({tokenList(prompt), expect, "--check=cosine:median=0.99999"}), 4, "FAILED");
+  rows[8][0] = NAN;
+  writeNpy(dir / "e.npy", rows);
+  expectExit(toy({tokenList(prompt), expect, "--check=maxrel:100"}), 4, "NaN or infinity");
+  rows.pop_back();
+  writeNpy(dir / "e.npy", rows);
+  expectExit(toy({tokenList(prompt), expect, "--check=maxrel:1"}), 1, "expected float32 [9, 32], found float32 [8, 32]");
+}
+
+TEST_F(CliTest, NanLogitsAreAnError) {
+  weightData.head[5] = NAN;
+  ToyCheckpoint::make(weightData).write(dir / "ckpt");
+  expectExit(toy({"--tokens=1,2", "--generate=1"}), 1, "is NaN or infinity");
+}
+
+TEST_F(CliTest, Case) {
+  std::string path = dir / "case";
+  writeCase(path);
+  Outcome outcome = run({module, "--case=" + path});
+  EXPECT_EQ(outcome.exit, 0) << outcome.out << outcome.err;
+  EXPECT_NE(outcome.out.find("tokens: "), std::string::npos);
+  EXPECT_NE(outcome.out.find("\nlogits: largest difference"), std::string::npos);
+  EXPECT_NE(outcome.out.find("over 19 rows: ok"), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("mtp logits: largest difference"), std::string::npos);
+  EXPECT_NE(outcome.out.find("over 12 rows: ok"), std::string::npos) << outcome.out;
+  for (const char *chunk : {"--chunk=1", "--chunk=3", "--chunk=8"})
+    EXPECT_EQ(run({module, "--case=" + path, chunk}).exit, 0);
+
+  std::string text = readText(path + "/case.json"), edited = text;
+  size_t at = edited.find("\"generated\": [") + 14;
+  edited.replace(at, edited.find(',', at) - at, edited[at] == '9' ? "8" : "9");
+  writeText(path + "/case.json", edited);
+  expectExit(run({module, "--case=" + path}), 4, "tokens: number 0 is");
+  writeText(path + "/case.json", text);
+  for (const char *name : {"/logits_f32.npy", "/mtp_logits_f32.npy"}) { // one value, off by a little more than the bound
+    std::string stored = readText(path + name), changed = stored;
+    float value;
+    std::memcpy(&value, changed.data() + changed.size() - 4, 4);
+    value += 0.01f;
+    std::memcpy(changed.data() + changed.size() - 4, &value, 4);
+    writeText(path + name, changed);
+    expectExit(run({module, "--case=" + path}), 4, "FAILED");
+    writeText(path + name, stored);
+  }
+  edited = text;
+  edited.replace(edited.find("\"f32\""), 5, "\"f16\"");
+  writeText(path + "/case.json", edited);
+  expectExit(run({module, "--case=" + path}), 1, "there is no bound to check numerics 'f32'");
+  writeText(path + "/case.json", "{\"prompt\": [1], \"generated\": [1.5]}");
+  expectExit(run({module, "--case=" + path}), 1, "'generated' holds something that is not a token id");
+  writeText(path + "/case.json", "{\"generated\": []}");
+  expectExit(run({module, "--case=" + path}), 1, "'prompt' is missing");
+  writeText(path + "/case.json", "{");
+  expectExit(run({module, "--case=" + path}), 1, "case.json: ");
+  writeText(path + "/case.json", text);
+  auto tree = toyModule();
+  tree->provenance->numerics = "fast";
+  writeText(module, moduleBytes(*tree));
+  expectExit(run({module, "--case=" + path}), 1, "numerics 'fast'");
+}
+
+TEST_F(CliTest, CaseFromAState) {
+  // The formula's state, written to a file here by hand, must give what --case gives.
+  std::string path = dir / "case";
+  writeCase(path, 0);
+  std::string text = readText(path + "/case.json");
+  text.replace(text.find('{'), 1, "{\"state_position\": 9, ");
+  writeText(path + "/case.json", text);
+  Outcome first = toy({"--tokens=1,2,3,4,5,6,7,8,9", "--save-state=" + (dir / "s")});
+  ASSERT_EQ(first.exit, 0) << first.err;
+  auto file = SafetensorsFile::open(dir / "s");
+  ASSERT_TRUE(file);
+  std::vector<TensorData> tensors;
+  for (const TensorInfo &tensor : file->tensors()) {
+    Bytes bytes = file->bytes(tensor);
+    std::string data(reinterpret_cast<const char *>(bytes.data()), bytes.size());
+    if (tensor.name == "mtp.hidden")
+      continue;
+    if (tensor.dtype == "F32") {
+      uint32_t seed = ~0u;
+      for (unsigned char c : tensor.name) {
+        seed ^= c;
+        for (int bit = 0; bit != 8; ++bit)
+          seed = seed >> 1 ^ ((seed & 1) ? 0xEDB88320u : 0);
+      }
+      seed = ~seed;
+      for (uint32_t i = 0; i != data.size() / 4; ++i) {
+        uint32_t x = i * 0x9E3779B9u + seed;
+        x ^= x >> 16, x *= 0x7FEB352Du, x ^= x >> 15, x *= 0x846CA68Bu, x ^= x >> 16;
+        float value = static_cast<float>(static_cast<double>(x >> 8) / 8388608.0 - 1.0);
+        std::memcpy(data.data() + i * 4, &value, 4);
+      }
+    }
+    tensors.push_back({tensor.name, std::string(tensor.dtype), tensor.shape, data});
+  }
+  writeText(dir / "formula", safetensorsFile(tensors));
+  std::vector<int32_t> prompt = randomTokens(31, 13);
+  Outcome loaded = toy({tokenList(prompt), "--load-state=" + (dir / "formula"), "--logits=" + path + "/logits_f32.npy"});
+  ASSERT_EQ(loaded.exit, 0) << loaded.err;
+  Outcome outcome = run({module, "--case=" + path});
+  EXPECT_EQ(outcome.exit, 0) << outcome.out << outcome.err;
+  EXPECT_NE(outcome.out.find("over 13 rows: ok"), std::string::npos) << outcome.out;
+  EXPECT_EQ(outcome.out.find("mtp"), std::string::npos) << "the block cannot run from such a state";
+  expectExit(toy({tokenList(prompt), "--load-state=" + (dir / "formula"), "--mtp-logits=" + (dir / "m.npy")}), 1,
+             "the state lacks 'mtp.hidden'");
+}
+
+TEST_F(CliTest, StateContinues) {
+  std::vector<int32_t> prompt = randomTokens(35, 11);
+  std::string whole = toy({tokenList(prompt), "--generate=8"}).out;
+  Outcome first = toy({tokenList({prompt.begin(), prompt.begin() + 6}), "--save-state=" + (dir / "s")});
+  ASSERT_EQ(first.exit, 0) << first.err;
+  Outcome second = toy({tokenList({prompt.begin() + 6, prompt.end()}), "--load-state=" + (dir / "s"), "--generate=8",
+                        "--mtp-logits=" + (dir / "m.npy")});
+  EXPECT_EQ(second.out, whole) << second.err;
+  std::string bytes = readText(dir / "m.npy");
+  auto array = parseNpy(bytesOf(bytes));
+  ASSERT_TRUE(array);
+  EXPECT_EQ(array->shape, (std::vector<uint64_t>{13, toyVocab})) << "one row for the token before, too";
+}
+
+TEST_F(CliTest, Sampling) {
+  auto sample = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {tokenList(randomTokens(36, 4)), "--generate=20"});
+    Outcome outcome = toy(more);
+    EXPECT_EQ(outcome.exit, 0) << outcome.err;
+    return outcome.out;
+  };
+  std::string greedy = sample({});
+  EXPECT_EQ(sample({"--temperature=0"}), greedy);
+  EXPECT_EQ(sample({"--temperature=5", "--seed=1"}), sample({"--temperature=5", "--seed=1"}));
+  EXPECT_NE(sample({"--temperature=5", "--seed=1"}), sample({"--temperature=5", "--seed=2"}));
+  EXPECT_NE(sample({"--temperature=5", "--seed=1"}), greedy);
+  EXPECT_EQ(sample({"--temperature=5", "--seed=1", "--top-p=1e-9"}), greedy);
+}
+
+TEST_F(CliTest, TapsAndTraceAndProfile) {
+  std::vector<int32_t> prompt = randomTokens(37, 9);
+  auto residual = Reference(weightData).hidden(prompt);
+  Outcome outcome = toy({tokenList(prompt), "--taps=layers.0,count,prefill.bits", "--taps-out=" + (dir / "t"), "--trace=" + (dir / "trace"),
+                         "--profile"});
+  ASSERT_EQ(outcome.exit, 0) << outcome.err;
+  auto file = SafetensorsFile::open(dir / "t");
+  ASSERT_TRUE(file) << file.takeStatus().message();
+  const TensorInfo *tap = file->find("layers.0");
+  ASSERT_NE(tap, nullptr);
+  EXPECT_EQ(tap->dtype, "F32");
+  EXPECT_EQ(tap->shape, (std::vector<uint64_t>{9, 2, 4}));
+  for (size_t i = 0; i != 72; ++i) {
+    float value;
+    std::memcpy(&value, file->bytes(*tap).data() + i * 4, 4);
+    EXPECT_NEAR(value, residual[i / 8][i % 8], 1e-5);
+  }
+  ASSERT_NE(file->find("count"), nullptr);
+  EXPECT_EQ(file->find("count")->dtype, "I32");
+  EXPECT_EQ(file->find("count")->shape, (std::vector<uint64_t>{8})) << "only the bucket has this value";
+  ASSERT_NE(file->find("prefill.bits"), nullptr);
+  EXPECT_EQ(file->find("prefill.bits")->dtype, "F32") << "bf16 is widened";
+  EXPECT_EQ(file->find("prefill.bits")->shape, (std::vector<uint64_t>{8}));
+  uint32_t widened, raw;
+  std::memcpy(&widened, file->bytes(*file->find("prefill.bits")).data() + 4, 4);
+  std::memcpy(&raw, file->bytes(*tap).data(), 4); // the same memory, seen as pairs of bf16
+  EXPECT_EQ(widened, raw & 0xFFFF0000u);
+
+  auto trace = json::parseFile(dir / "trace");
+  ASSERT_TRUE(trace) << trace.takeStatus().message();
+  const json::Value *events = trace->find("traceEvents");
+  ASSERT_TRUE(events && events->isArray());
+  EXPECT_EQ(events->elements.size(), 5 + 3 + 5 + 3u); // a bucket and a decode, each with MTP
+  EXPECT_EQ(events->elements[0].find("name")->string, "embed");
+  EXPECT_NE(outcome.out.find("kernel "), std::string::npos);
+  EXPECT_NE(outcome.out.find("toy_mix_1 "), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("\ntotal "), std::string::npos);
+  EXPECT_NE(outcome.out.find("100.0%"), std::string::npos);
+  EXPECT_EQ(toy({tokenList(prompt)}).out, "");
+}
+
+TEST_F(CliTest, UsageErrors) {
+  struct Usage {
+    std::vector<std::string> arguments;
+    const char *text;
+  };
+  std::string weights = "--weights=" + (dir / "ckpt");
+  const Usage usages[] = {
+      {{}, "missing argument: M.v4m"},
+      {{module}, "--weights is missing"},
+      {{module, weights}, "--tokens is missing"},
+      {{module, weights, "--tokens=1,x"}, "--tokens=1,x is neither"},
+      {{module, weights, "--tokens=1", "--bogus"}, "unknown option '--bogus'"},
+      {{module, weights, "--tokens=1", "--thread=1"}, "did you mean '--threads'?"},
+      {{module, weights, "--tokens=1", "--threads=0"}, "--threads=0 is not a whole number from 1 to 1024"},
+      {{module, weights, "--tokens=1", "--chunk=0"}, "--chunk=0"},
+      {{module, weights, "--tokens=1", "--generate=-1"}, "--generate=-1"},
+      {{module, weights, "--tokens=1", "--device=cuda"}, "unknown value 'cuda' for --device (accepted: cpu)"},
+      {{module, weights, "--tokens=1", "--temperature=-1"}, "--temperature=-1"},
+      {{module, weights, "--tokens=1", "--temperature=nan"}, "--temperature=nan"},
+      {{module, weights, "--tokens=1", "--temperature=1", "--top-p=0"}, "--top-p=0"},
+      {{module, weights, "--tokens=1", "--top-p=0.5"}, "--top-p has no effect without --temperature"},
+      {{module, weights, "--tokens=1", "--seed=1"}, "--seed has no effect"},
+      {{module, weights, "--tokens=1", "--expect=x"}, "--expect and --check need each other"},
+      {{module, weights, "--tokens=1", "--check=maxrel:1"}, "--expect and --check need each other"},
+      {{module, weights, "--tokens=1", "--taps=x"}, "--taps and --taps-out need each other"},
+      {{module, weights, "--tokens=1", "--expect=x", "--check=maxrel:x"}, "--check=maxrel:x is neither"},
+      {{module, weights, "--tokens=1", "--expect=x", "--check=cosine:0.9"}, "--check=cosine:0.9 is neither"},
+      {{module, weights, "--tokens=1", "--expect=x", "--check=cosine:median=0.9,share=1"}, "is neither"},
+      {{module, "--case=x", "--tokens=1"}, "--tokens cannot be combined with --case"},
+      {{module, "--case=x", weights}, "--weights cannot be combined with --case"},
+  };
+  for (const Usage &usage : usages) {
+    Outcome outcome = run(usage.arguments);
+    expectExit(outcome, 2, usage.text);
+    EXPECT_NE(outcome.err.find("v4-run --help"), std::string::npos);
+  }
+  EXPECT_EQ(run({"--version"}).exit, 0);
+  Outcome help = run({"--help"});
+  EXPECT_EQ(help.exit, 0);
+  EXPECT_LE(std::count(help.out.begin(), help.out.end(), '\n'), 80);
+}
+
+TEST_F(CliTest, InputErrors) {
+  expectExit(run({dir / "absent.v4m", "--weights=x", "--tokens=1"}), 1, "absent.v4m': No such file");
+  expectExit(run({dir.path, "--weights=x", "--tokens=1"}), 1, "it is a directory");
+  expectExit(run({module, "--weights=" + (dir / "absent"), "--tokens=1"}), 1, "absent': No such file");
+  expectExit(toy({"--tokens=1,32"}), 1, "token 32 (number 1) is outside the vocabulary of 32");
+  expectExit(toy({"--tokens=99999999999"}), 1, "outside the vocabulary");
+  std::string many = "--tokens=1";
+  for (int i = 0; i != 38; ++i)
+    many += ",1";
+  expectExit(toy({many, "--generate=2"}), 1, "a prompt of 39 and 2 generated tokens from position 0 exceed the module's max_context of 40");
+  EXPECT_EQ(toy({many, "--generate=1"}).exit, 0);
+  expectExit(toy({"--tokens=1", "--taps=layers.5", "--taps-out=" + (dir / "t")}), 1, "--plan=none");
+
+  writeText(module, moduleBytes(*toyModule({.logitsAll = false})));
+  for (const char *flag : {"--logits=", "--mtp-logits="})
+    expectExit(toy({"--tokens=1", flag + (dir / "l")}), 1, "--logits=all");
+  writeCase(dir / "case");
+  expectExit(run({module, "--case=" + (dir / "case")}), 1, "--logits=all");
+  writeText(module, moduleBytes(*toyModule({.mtp = false})));
+  expectExit(toy({"--tokens=1", "--mtp-logits=" + (dir / "l")}), 1, "--mtp --logits=all");
+
+  auto tree = toyModule();
+  tree->targets[0]->features.push_back("avx9000");
+  writeText(module, moduleBytes(*tree));
+  expectExit(toy({"--tokens=1"}), 3, "needs the instruction set 'avx9000'");
+  expectExit(toy({"--tokens=1"}), 3, "v4c --target=cpu:x86-64-v2");
+  tree = toyModule();
+  tree->targets[0]->images.clear();
+  writeText(module, moduleBytes(*tree));
+  expectExit(toy({"--tokens=1"}), 1, "it has no executable image");
+}
+
+TEST_F(CliTest, OutputErrors) {
+  for (const char *flag : {"--logits=", "--mtp-logits=", "--save-state=", "--trace="}) {
+    SCOPED_TRACE(flag);
+    expectExit(toy({"--tokens=1,2,3", flag + dir.path}), 1, "cannot write '" + dir.path + "': it is a directory");
+    expectExit(toy({"--tokens=1,2,3", flag + (dir / "no/such/file")}), 1, "no/such/file': No such file");
+    expectExit(toy({"--tokens=1,2,3", flag + std::string("/dev/full")}), 3, "cannot write '/dev/full': No space left");
+  }
+  std::string taps = "--taps=embed";
+  expectExit(toy({"--tokens=1,2,3", taps, "--taps-out=" + dir.path}), 1, "it is a directory");
+  expectExit(toy({"--tokens=1,2,3", taps, "--taps-out=/dev/full"}), 3, "No space left");
+  // A run that fails leaves neither the file nor a temporary, and does not touch an older result.
+  writeText(dir / "old.npy", "precious");
+  expectExit(toy({"--tokens=1,2,99", "--logits=" + (dir / "old.npy"), "--trace=" + (dir / "new.json")}), 1, "token 99");
+  EXPECT_EQ(readText(dir / "old.npy"), "precious");
+  EXPECT_NE(::access((dir / "new.json").c_str(), F_OK), 0);
+  EXPECT_TRUE(leftovers().empty());
+  Outcome outcome = runTool(V4_RUN, {module, "--weights=" + (dir / "ckpt"), "--tokens=1", "--generate=2"}, "/dev/full");
+  expectExit(outcome, 3, "cannot write to standard output");
+  EXPECT_EQ(runTool(V4_DUMP, {module}, "/dev/full").exit, 3);
+}
+
+TEST_F(CliTest, CrashesAndInterruptsAreReported) {
+#if defined(__SANITIZE_ADDRESS__) || (defined(__has_feature) && __has_feature(address_sanitizer))
+  GTEST_SKIP() << "the sanitizer owns these signals";
+#endif
+  auto tree = toyModule();
+  for (auto &kernel : tree->targets[0]->kernels)
+    for (auto &phase : kernel->phases)
+      if (phase->symbol == "toy_hidden")
+        phase->symbol = "toy_crash";
+  writeText(module, moduleBytes(*tree));
+  Outcome outcome = toy({"--tokens=1", "--logits=" + (dir / "l.npy")});
+  expectExit(outcome, 70, "internal error: crashed in launch decode/hidden");
+  EXPECT_TRUE(leftovers().empty());
+}
+
+TEST_F(CliTest, MemoryLimitIsAnEnvironmentError) {
+#if defined(__SANITIZE_ADDRESS__) || (defined(__has_feature) && __has_feature(address_sanitizer))
+  GTEST_SKIP() << "the sanitizer needs address space";
+#endif
+  auto tree = toyModule();
+  for (auto &entry : tree->targets[0]->entries)
+    entry->arena_bytes = uint64_t(1) << 30;
+  writeText(module, moduleBytes(*tree));
+  Outcome outcome = runTool(V4_RUN, {module, "--weights=" + (dir / "ckpt"), "--tokens=1", "--threads=1"}, {}, 512u << 20);
+  expectExit(outcome, 3, "cannot allocate 1073741824 bytes for the arena");
+  EXPECT_NE(outcome.err.find("arena: 1073741824 bytes"), std::string::npos) << "printed before it is taken";
+}
+
+TEST_F(CliTest, DumpText) {
+  Outcome outcome = runTool(V4_DUMP, {module});
+  ASSERT_EQ(outcome.exit, 0) << outcome.err;
+  for (const char *piece :
+       {"producer   toy", "option     --logits=all", "left out   extra.", "model toy", "max context 40",
+        "experts F32 [4, 8] table as-stored <- experts.{e}.w F32 [8] + 0",
+        "layers.0.attn.compressor.kv_rows KvRows F32 [8, 8] ratio 4 overlapping", "needs      sse2", "image      Elf x86-64",
+        "entry prefill_8 (Prefill, 8 rows): 5 launches", "layers.0.mix = toy_mix_1", "phase toy_mix grid 1x1x1",
+        "TableOffsets experts[0+32]", "tap layers.0 F32 [8, 2, 4] after launch 1"})
+    EXPECT_NE(outcome.out.find(piece), std::string::npos) << piece << "\n" << outcome.out;
+  expectExit(runTool(V4_DUMP, {dir / "absent"}), 1, "cannot open");
+  expectExit(runTool(V4_DUMP, {}), 2, "missing argument");
+  writeText(dir / "cut.v4m", readText(module).substr(0, 500));
+  expectExit(runTool(V4_DUMP, {dir / "cut.v4m"}), 1, "truncated");
+}
+
+TEST_F(CliTest, DumpJson) {
+  Outcome outcome = runTool(V4_DUMP, {module, "--json"});
+  ASSERT_EQ(outcome.exit, 0) << outcome.err;
+  auto root = json::parse(outcome.out);
+  ASSERT_TRUE(root) << root.takeStatus().message();
+  EXPECT_EQ(root->find("schema")->string, "v4-dump");
+  EXPECT_EQ(root->find("provenance")->find("numerics")->string, "f32");
+  EXPECT_EQ(root->find("model")->find("max_context")->number, 40u);
+  EXPECT_EQ(root->find("parameters")->elements.size(), 5u);
+  EXPECT_EQ(root->find("parameters")->elements[2].find("source")->find("stride")->number, 64u);
+  EXPECT_EQ(root->find("states")->elements[2].find("kind")->string, "KvRows");
+  const json::Value &target = root->find("targets")->elements[0];
+  EXPECT_EQ(target.find("features")->elements[0].string, "sse2");
+  EXPECT_GT(target.find("images")->elements[0].find("bytes")->number, 1000u);
+  EXPECT_EQ(target.find("entries")->elements.size(), 6u);
+  const json::Value &decode = target.find("entries")->elements[0];
+  EXPECT_EQ(decode.find("launches")->elements[1].find("kernel")->string, "toy_mix_1");
+  EXPECT_EQ(decode.find("launches")->elements[3].find("zero")->elements.size(), 1u);
+  EXPECT_EQ(target.find("kernels")->elements[0].find("phases")->elements[0].find("grid")->elements.size(), 3u);
+  EXPECT_EQ(decode.find("taps")->elements[0].find("name")->string, "embed");
+}
+
+} // namespace
