@@ -269,11 +269,10 @@ struct Softmax {
     });
     Value lowest = e.filled({heads}, e.f32(-kInfinity));
     Value largest = e.maximum({{logits, {0, 1}}}, {lowest, {0}}, 1, [&](ValueRange a) { return a[0]; });
-    // The maximum is updated in place, so its old value is used before.
-    Value shrink = e.map({state[0], largest}, e.empty({heads}), [&](ValueRange a) -> Value {
-      return math::ExpOp::create(e, e.sub(a[0], e.max(a[0], a[1])));
+    Value top = e.map({state[0], largest}, e.empty({heads}), [&](ValueRange a) { return e.max(a[0], a[1]); });
+    Value shrink = e.map({state[0], top}, e.empty({heads}), [&](ValueRange a) -> Value {
+      return math::ExpOp::create(e, e.sub(a[0], a[1]));
     });
-    Value top = e.map(largest, state[0], [&](ValueRange a) { return e.max(a[1], a[0]); });
     Value weights = e.generic({{logits, {0, 1}}, {top, {0}}}, {e.empty(shape), {0, 1}}, [&](ValueRange a) -> Value {
       return math::ExpOp::create(e, e.sub(a[0], a[1]));
     });
@@ -283,7 +282,8 @@ struct Softmax {
     // Loops: head, key, channel.
     out = e.generic({{weights, {0, 1}}, {keys, {1, 2}}}, {out, {0, 2}},
                     [&](ValueRange a) { return e.mulAdd(a[0], a[1], a[2]); });
-    return {top, sum, out};
+    // The carried maximum is written last: fusion may move reads of the old one to any user of `top`.
+    return {e.map(largest, state[0], [&](ValueRange a) { return e.max(a[1], a[0]); }), sum, out};
   }
 
   /// The weighted sum over the sum; the sink only adds to the latter. Without keys the maximum is -inf, so that the
