@@ -267,23 +267,20 @@ struct Softmax {
     Value logits = e.generic({{dots, {0, 1}}}, {e.empty(shape), {0, 1}}, [&](ValueRange a) {
       return e.select(e.less(e.iteration(1), bound), e.mul(a[0], factor), hidden);
     });
-    Value lowest = e.filled({heads}, e.f32(-kInfinity));
-    Value largest = e.maximum({{logits, {0, 1}}}, {lowest, {0}}, 1, [&](ValueRange a) { return a[0]; });
-    Value top = e.map({state[0], largest}, e.empty({heads}), [&](ValueRange a) { return e.max(a[0], a[1]); });
-    Value shrink = e.map({state[0], top}, e.empty({heads}), [&](ValueRange a) -> Value {
-      return math::ExpOp::create(e, e.sub(a[0], a[1]));
-    });
-    Value weights = e.generic({{logits, {0, 1}}, {top, {0}}}, {e.empty(shape), {0, 1}}, [&](ValueRange a) -> Value {
-      return math::ExpOp::create(e, e.sub(a[0], a[1]));
-    });
+    // The old maximum is needed until the end: the new one is written over it last.
+    auto larger = [&](ValueRange a) { return e.max(a[0], a[1]); };
+    Value top = e.maximum({{logits, {0, 1}}}, {e.filled({heads}, hidden), {0}}, 1, [&](ValueRange a) { return a[0]; });
+    top = e.map({top, state[0]}, e.empty({heads}), larger);
+    auto difference = [&](ValueRange a) -> Value { return math::ExpOp::create(e, e.sub(a[0], a[1])); };
+    Value weights = e.generic({{logits, {0, 1}}, {top, {0}}}, {e.empty(shape), {0, 1}}, difference);
+    Value shrink = e.map({state[0], top}, e.empty({heads}), difference);
     Value sum = e.map(shrink, state[1], [&](ValueRange a) { return e.mul(a[1], a[0]); });
     sum = e.sum({{weights, {0, 1}}}, {sum, {0}}, 1, [&](ValueRange a) { return a[0]; });
     Value out = e.generic({{shrink, {0}}}, {state[2], {0, 1}}, [&](ValueRange a) { return e.mul(a[1], a[0]); });
     // Loops: head, key, channel.
     out = e.generic({{weights, {0, 1}}, {keys, {1, 2}}}, {out, {0, 2}},
                     [&](ValueRange a) { return e.mulAdd(a[0], a[1], a[2]); });
-    // The carried maximum is written last: fusion may move reads of the old one to any user of `top`.
-    return {e.map(largest, state[0], [&](ValueRange a) { return e.max(a[1], a[0]); }), sum, out};
+    return {e.map(top, state[0], larger), sum, out};
   }
 
   /// The weighted sum over the sum; the sink only adds to the latter. Without keys the maximum is -inf, so that the

@@ -60,8 +60,9 @@ private:
       OpBuilder b(alloc);
       if (!phase || (!grid && byteSize(type) > kMaxSingleStackBytes)) {
         // Every launch runs its phases one after another, so one buffer serves all of them.
-        BlockArgument argument = func.getBody().front().addArgument(type, alloc.getLoc());
-        alloc.getResult().replaceAllUsesWith(argument);
+        if (failed(func.insertArgument(func.getNumArguments(), type, {}, alloc.getLoc())))
+          return failure();
+        alloc.getResult().replaceAllUsesWith(func.getArguments().back());
         types.push_back(type);
       } else {
         // All tiles of a workgroup's loops use the same temporary: it moves to where the workgroup starts.
@@ -76,7 +77,6 @@ private:
     if (stack > kMaxStackBytes)
       return func.emitError() << "resource.stack: a workgroup needs " << stack << " bytes of stack, the limit is "
                               << kMaxStackBytes;
-    func.setFunctionType(FunctionType::get(func.getContext(), func.getBody().front().getArgumentTypes(), {}));
     return success();
   }
 };

@@ -23,6 +23,7 @@ static bool isCopy(Operation *op) {
     return true;
   auto generic = dyn_cast<linalg::GenericOp>(op);
   return generic && generic.getNumDpsInputs() == 1 && llvm::hasSingleElement(*generic.getBody()) &&
+         llvm::all_of(generic.getIndexingMapsArray(), [](AffineMap map) { return map.isIdentity(); }) &&
          generic.getBody()->getTerminator()->getOperand(0) == generic.getBody()->getArgument(0);
 }
 
