@@ -74,22 +74,22 @@ Value Emit::linear(ArrayRef<Value> x, Value weight, Value scale, Value out) {
     return addColumns(*this, x[0], weight, {}, sizeOf(weight, 1), out, element);
 
   // A scale row serves 128 weight rows.
-  int64_t rows = sizeOf(x[0], 0), inner = sizeOf(weight, 1), whole = sizeOf(weight, 0) / kBlock;
+  int64_t rows = sizeOf(x[0], 0), inner = sizeOf(weight, 1), whole = sizeOf(weight, 0) / kByteBlock;
   auto block = [&](OpFoldResult scaleRow, OpFoldResult first, int64_t count, Value y) {
     Value part = slice(weight, {first, getIndexAttr(0)}, {count, inner});
     Value target = slice(y, {getIndexAttr(0), first}, {rows, count});
-    target = addBlocks(*this, x[0], part, row(scale, scaleRow), kBlock, target, element);
+    target = addBlocks(*this, x[0], part, row(scale, scaleRow), kByteBlock, target, element);
     return insert(target, y, {getIndexAttr(0), first}, {rows, count});
   };
   if (whole)
     out = repeat(whole, out, [&](OpFoldResult i, ValueRange y) -> SmallVector<Value> {
       OpFoldResult first = getIndexAttr(0);
       if (auto value = dyn_cast<Value>(i))
-        first = mul(value, index(kBlock));
-      return {block(i, first, kBlock, y[0])};
+        first = mul(value, index(kByteBlock));
+      return {block(i, first, kByteBlock, y[0])};
     })[0];
-  if (int64_t rest = sizeOf(weight, 0) % kBlock)
-    out = block(getIndexAttr(whole), getIndexAttr(whole * kBlock), rest, out);
+  if (int64_t rest = sizeOf(weight, 0) % kByteBlock)
+    out = block(getIndexAttr(whole), getIndexAttr(whole * kByteBlock), rest, out);
   return out;
 }
 

@@ -13,9 +13,6 @@ namespace mlir::v4 {
 /// Most parallel partial sums of a reduction along a contiguous dimension: one vector of f32.
 constexpr int64_t kLanes = 16;
 
-/// Rows of an fp8 weight, and columns, that share a scale; columns of an fp4 weight that do.
-constexpr int64_t kBlock = 128, kNibbleBlock = 32;
-
 inline RankedTensorType tensorType(Value value) { return cast<RankedTensorType>(value.getType()); }
 inline ArrayRef<int64_t> shapeOf(Value value) { return tensorType(value).getShape(); }
 inline int64_t sizeOf(Value value, int dim) { return shapeOf(value)[dim]; }
