@@ -5,6 +5,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 namespace mlir::v4 {
 #define GEN_PASS_DEF_EXPANDTABLESPASS
@@ -40,16 +41,32 @@ private:
     Value offsets = func.getArgument(number + 1);
     auto rowType = MemRefType::get(type.getShape().drop_front(), type.getElementType());
 
+    /// Row `index` of the table as a buffer of its own.
+    auto rowAt = [&](OpBuilder &b, Location loc, OpFoldResult index) -> Value {
+      Value offset = memref::LoadOp::create(b, loc, offsets, getValueOrCreateConstantIndexOp(b, loc, index));
+      offset = arith::IndexCastOp::create(b, loc, b.getIndexType(), offset);
+      return memref::ViewOp::create(b, loc, rowType, table, offset, ValueRange());
+    };
     for (Operation *user : llvm::make_early_inc_range(table.getUsers())) {
+      OpBuilder b(user);
+      Location loc = user->getLoc();
+      if (auto read = dyn_cast<vector::TransferReadOp>(user)) {
+        AffineMap map = read.getPermutationMap();
+        if (map.isFunctionOfDim(0) || read.getMask())
+          return user->emitOpError("reads several rows of a table at once");
+        llvm::SmallBitVector rowNumber(map.getNumDims());
+        rowNumber.set(0);
+        Value part = vector::TransferReadOp::create(b, loc, read.getVectorType(), rowAt(b, loc, read.getIndices().front()),
+                                                    read.getIndices().drop_front(), read.getPadding(),
+                                                    projectDims(map, rowNumber, /*compressDimsFlag=*/true),
+                                                    read.getInBoundsValues());
+        read.replaceAllUsesWith(part);
+        read.erase();
+        continue;
+      }
       auto view = dyn_cast<memref::SubViewOp>(user);
       if (!view || view.getStaticSizes()[0] != 1)
         return user->emitOpError("reads a table other than by rows");
-      OpBuilder b(view);
-      Location loc = view.getLoc();
-      Value row = getValueOrCreateConstantIndexOp(b, loc, view.getMixedOffsets()[0]);
-      Value offset = memref::LoadOp::create(b, loc, offsets, row);
-      offset = arith::IndexCastOp::create(b, loc, b.getIndexType(), offset);
-      Value base = memref::ViewOp::create(b, loc, rowType, table, offset, ValueRange());
       // The same cut of the row; the layout of the result may differ from the old one in its offset only.
       SmallVector<OpFoldResult> rowOffsets = view.getMixedOffsets(), sizes = view.getMixedSizes(),
                                 strides = view.getMixedStrides();
@@ -57,7 +74,8 @@ private:
       sizes.erase(sizes.begin());
       strides.erase(strides.begin());
       auto cut = memref::SubViewOp::inferRankReducedResultType(view.getType().getShape(), rowType, rowOffsets, sizes, strides);
-      Value result = memref::SubViewOp::create(b, loc, cast<MemRefType>(cut), base, rowOffsets, sizes, strides);
+      Value result = memref::SubViewOp::create(b, loc, cast<MemRefType>(cut), rowAt(b, loc, view.getMixedOffsets()[0]),
+                                               rowOffsets, sizes, strides);
       if (result.getType() != view.getType())
         result = memref::CastOp::create(b, loc, view.getType(), result);
       view.replaceAllUsesWith(result);
