@@ -37,6 +37,9 @@ struct TileDim {
   bool operator==(const TileDim &other) const = default;
 };
 
+/// Rows and columns of an fp8 weight that share a scale; columns of an fp4 weight that do.
+constexpr int64_t kByteBlock = 128, kNibbleBlock = 32;
+
 /// The largest divisor of `count` that is at most `limit`.
 int64_t largestDivisor(int64_t count, int64_t limit);
 

@@ -21,15 +21,11 @@ static SmallVector<unsigned> loops(unsigned count) { return llvm::to_vector(llvm
 
 Results EmbedOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
-  int64_t width = sizeOf(getTable(), 1);
   Value zero = e.i32(0), last = e.i32(sizeOf(getTable(), 0) - 1);
   return e.repeat(sizeOf(getIds(), 0), e.empty(shapeOf(getResult())),
                   [&](OpFoldResult s, ValueRange y) -> SmallVector<Value> {
                     Value id = e.toIndex(e.clamp(e.at(getIds(), s), zero, last));
-                    Value row = e.slice(getTable(), {id, e.getIndexAttr(0)}, {1, width});
-                    Value target = e.slice(y[0], {s, e.getIndexAttr(0)}, {1, width});
-                    target = e.map(row, target, [&](ValueRange args) { return e.toF32(args[0]); });
-                    return {e.insert(target, y[0], {s, e.getIndexAttr(0)}, {1, width})};
+                    return {e.copyRow(getTable(), id, y[0], s)};
                   });
 }
 
@@ -145,6 +141,21 @@ Results RopeTableOp::decomposeOperation(OpBuilder &b) {
   return SmallVector<Value>{y};
 }
 
+/// Columns that an op passes on.
+static Value copyColumns(Emit &e, Value x, Value y, int64_t first, int64_t count) {
+  auto part = [&](Value tensor, OpFoldResult row, ArrayRef<int64_t> drop) {
+    SmallVector<OpFoldResult> offsets(tensorType(tensor).getRank(), e.getIndexAttr(0));
+    SmallVector<int64_t> sizes(shapeOf(tensor));
+    offsets.front() = row, offsets.back() = e.getIndexAttr(first);
+    sizes.front() = 1, sizes.back() = count;
+    return std::tuple(e.slice(tensor, offsets, sizes, drop), offsets, sizes);
+  };
+  return e.repeat(sizeOf(x, 0), y, [&](OpFoldResult s, ValueRange iter) -> SmallVector<Value> {
+    auto [target, offsets, sizes] = part(iter[0], s, {});
+    return {e.insert(e.copyInto(std::get<0>(part(x, s, {0})), target), iter[0], offsets, sizes)};
+  })[0];
+}
+
 Results RopeOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
   Value x = getInput();
@@ -154,7 +165,7 @@ Results RopeOp::decomposeOperation(OpBuilder &b) {
 
   Value y = e.empty(shapeOf(x));
   if (first)
-    y = e.setColumns(e.copy(e.columns(x, 0, first), e.columns(y, 0, first)), y, 0);
+    y = copyColumns(e, x, y, 0, first);
   SmallVector<Arg> inputs = {{e.columns(x, first, half, 2), all}, {e.columns(x, first + 1, half, 2), all}};
   for (int64_t part : {0, 1}) {
     OpFoldResult zero = e.getIndexAttr(0);
@@ -194,15 +205,14 @@ static Value matrixSums(Emit &e, Value z, bool across) {
   return e.generic({{z, {0, 1, 2}}}, {zero, {0, 2}}, [&](ValueRange args) { return e.add(args[0], args[1]); });
 }
 
-/// z / (sums + eps), then + `bias`. In a loop `into` is what the loop carries, so that its buffer stays the same.
-static Value normalize(Emit &e, Value z, bool across, float eps, float bias = 0, Value into = {}) {
+/// z / (sums + eps), then + `bias`, in place of z.
+static Value normalize(Emit &e, Value z, bool across, float eps, float bias = 0) {
   unsigned loop = across ? 1 : 2;
-  return e.generic({{z, {0, 1, 2}}, {matrixSums(e, z, across), {0, loop}}}, {into ? into : e.empty(shapeOf(z)), {0, 1, 2}},
-                   [&](ValueRange args) {
-                     Value sum = eps == 0 ? args[1] : e.add(args[1], e.f32(eps));
-                     Value value = e.div(args[0], sum);
-                     return bias == 0 ? value : e.add(value, e.f32(bias));
-                   });
+  return e.generic({{matrixSums(e, z, across), {0, loop}}}, {z, {0, 1, 2}}, [&](ValueRange args) {
+    Value sum = eps == 0 ? args[0] : e.add(args[0], e.f32(eps));
+    Value value = e.div(args[1], sum);
+    return bias == 0 ? value : e.add(value, e.f32(bias));
+  });
 }
 
 /// Spec 2.4, in its order.
@@ -218,7 +228,7 @@ static Value sinkhorn(Emit &e, Value z, const APFloat &epsValue, int64_t iterati
   if (iterations < 2)
     return c;
   return e.repeat(iterations - 1, c, [&](OpFoldResult, ValueRange iter) -> SmallVector<Value> {
-    return {normalize(e, normalize(e, iter[0], true, eps), false, eps, 0, iter[0])};
+    return {normalize(e, normalize(e, iter[0], true, eps), false, eps)};
   })[0];
 }
 
@@ -423,10 +433,8 @@ Results RoundTripOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
   Value x = getInput(), y = e.empty(shapeOf(x));
   int64_t width = shapeOf(x).back(), columns = getColumns(), block = getBlock();
-  if (columns < width) {
-    Value rest = e.copy(e.columns(x, columns, width - columns), e.columns(y, columns, width - columns));
-    y = e.setColumns(rest, y, columns);
-  }
+  if (columns < width)
+    y = copyColumns(e, x, y, columns, width - columns);
   auto [blocks, bits] = scaleBlocks(e, e.columns(x, 0, columns), block, getFormat());
   unsigned last = tensorType(blocks).getRank() - 1;
   Value target = e.split(e.columns(y, 0, columns), {columns / block, block});

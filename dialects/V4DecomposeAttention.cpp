@@ -28,16 +28,14 @@ static Value compare(Emit &e, Pred pred, Value a, Value b) { return arith::CmpIO
 
 Results WindowContextOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
-  int64_t window = sizeOf(getRing(), 0), rows = sizeOf(getKv(), 0), width = sizeOf(getKv(), 1);
+  int64_t window = sizeOf(getRing(), 0), rows = sizeOf(getKv(), 0);
   Value first = start(e, getSpan()), modulus = e.index(window);
   // The oldest position, start - w, is in the same slot as start.
   Value y = e.repeat(window, e.empty(shapeOf(getResult())), [&](OpFoldResult i, ValueRange y) -> SmallVector<Value> {
     Value slot = isa<Value>(i) ? e.add(first, cast<Value>(i)) : first;
     return {e.copyRow(getRing(), e.rem(slot, modulus), y[0], i)};
   })[0];
-  SmallVector<OpFoldResult> offsets = {e.getIndexAttr(window), e.getIndexAttr(0)};
-  Value part = e.copy(getKv(), e.slice(y, offsets, {rows, width}));
-  return SmallVector<Value>{e.insert(part, y, offsets, {rows, width})};
+  return SmallVector<Value>{e.copyRows(rows, getKv(), e.getIndexAttr(0), y, e.getIndexAttr(window))};
 }
 
 Results WindowAppendOp::decomposeOperation(OpBuilder &b) {
@@ -149,11 +147,10 @@ static SmallVector<Value> compressToken(Emit &e, CompressOp op) {
       for (auto [tensor, value] : {std::pair(state[1], 0.0f), std::pair(state[2], -kInfinity)}) {
         Value rows = tensor;
         if (current) {
-          SmallVector<int64_t> sizes = {ratio, sizeOf(rows, 1)};
-          SmallVector<OpFoldResult> from = {e.getIndexAttr(current), e.getIndexAttr(0)};
-          SmallVector<OpFoldResult> to = {e.getIndexAttr(0), e.getIndexAttr(0)};
-          Value block = e.copy(e.slice(rows, from, sizes), e.empty(sizes));
-          rows = e.insert(e.copy(block, e.slice(rows, to, sizes)), rows, to, sizes);
+          OpFoldResult zero = e.getIndexAttr(0);
+          Value block = e.empty({ratio, sizeOf(rows, 1)});
+          block = e.copyRows(ratio, rows, e.getIndexAttr(current), block, zero);
+          rows = e.copyRows(ratio, block, zero, rows, zero);
         }
         result.push_back(clearRows(e, rows, current, ratio, value));
       }
@@ -175,10 +172,7 @@ Results CompressOp::decomposeOperation(OpBuilder &b) {
   int64_t size = kept + rows + ratio - 1;
   auto extend = [&](Value state, float value) {
     Value all = clearRows(e, e.empty({size, channels}), kept, size - kept, value);
-    // Row by row: a state is never copied as a whole.
-    return e.repeat(kept, all, [&](OpFoldResult i, ValueRange iter) -> SmallVector<Value> {
-      return {e.copyRow(state, i, iter[0], i)};
-    })[0];
+    return e.copyRows(kept, state, none, all, none);
   };
   SmallVector<Value> all = {extend(getKvRows(), 0), extend(getScoreRows(), -kInfinity)};
   Value place = e.add(e.rem(first, modulus), e.index(kept - ratio));
@@ -204,10 +198,7 @@ Results CompressOp::decomposeOperation(OpBuilder &b) {
   Value shift = e.mul(blocks, modulus);
   SmallVector<Value> result = {entries};
   for (auto [source, state] : {std::pair(all[0], getKvRows()), std::pair(all[1], getScoreRows())})
-    result.push_back(e.repeat(kept, state, [&, source = source](OpFoldResult i, ValueRange iter) -> SmallVector<Value> {
-      Value from = e.add(shift, getValueOrCreateConstantIndexOp(e, e.getLoc(), i));
-      return {e.copyRow(source, OpFoldResult(from), iter[0], i)};
-    })[0]);
+    result.push_back(e.copyRows(kept, source, shift, state, none));
   return result;
 }
 

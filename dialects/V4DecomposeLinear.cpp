@@ -74,22 +74,22 @@ Value Emit::linear(ArrayRef<Value> x, Value weight, Value scale, Value out) {
     return addColumns(*this, x[0], weight, {}, sizeOf(weight, 1), out, element);
 
   // A scale row serves 128 weight rows.
-  int64_t rows = sizeOf(x[0], 0), inner = sizeOf(weight, 1), whole = sizeOf(weight, 0) / kBlock;
+  int64_t rows = sizeOf(x[0], 0), inner = sizeOf(weight, 1), whole = sizeOf(weight, 0) / kByteBlock;
   auto block = [&](OpFoldResult scaleRow, OpFoldResult first, int64_t count, Value y) {
     Value part = slice(weight, {first, getIndexAttr(0)}, {count, inner});
     Value target = slice(y, {getIndexAttr(0), first}, {rows, count});
-    target = addBlocks(*this, x[0], part, row(scale, scaleRow), kBlock, target, element);
+    target = addBlocks(*this, x[0], part, row(scale, scaleRow), kByteBlock, target, element);
     return insert(target, y, {getIndexAttr(0), first}, {rows, count});
   };
   if (whole)
     out = repeat(whole, out, [&](OpFoldResult i, ValueRange y) -> SmallVector<Value> {
       OpFoldResult first = getIndexAttr(0);
       if (auto value = dyn_cast<Value>(i))
-        first = mul(value, index(kBlock));
-      return {block(i, first, kBlock, y[0])};
+        first = mul(value, index(kByteBlock));
+      return {block(i, first, kByteBlock, y[0])};
     })[0];
-  if (int64_t rest = sizeOf(weight, 0) % kBlock)
-    out = block(getIndexAttr(whole), getIndexAttr(whole * kBlock), rest, out);
+  if (int64_t rest = sizeOf(weight, 0) % kByteBlock)
+    out = block(getIndexAttr(whole), getIndexAttr(whole * kByteBlock), rest, out);
   return out;
 }
 
@@ -99,8 +99,9 @@ static SmallVector<Value> activations(Emit &e, Value x, Value weight) {
     return {x};
   int64_t half = sizeOf(x, 1) / 2;
   SmallVector<Value> parts;
+  OpFoldResult zero = e.getIndexAttr(0);
   for (int64_t odd : {0, 1})
-    parts.push_back(e.copy(e.columns(x, odd, half, 2), e.empty({sizeOf(x, 0), half})));
+    parts.push_back(e.copyRows(sizeOf(x, 0), e.columns(x, odd, half, 2), zero, e.empty({sizeOf(x, 0), half}), zero));
   return parts;
 }
 
@@ -158,9 +159,7 @@ FailureOr<SmallVector<Value>> GroupedLinearOp::decomposeOperation(OpBuilder &b) 
           SmallVector<Value> gathered;
           for (auto [odd, target] : llvm::enumerate(x)) {
             int64_t width = sizeOf(target, 1), stride = nibbles ? 2 : 1;
-            Value from = e.slice(getInput(), {source, e.getIndexAttr(odd)}, {1, width}, {}, {1, stride});
-            Value to = e.slice(target, {m, e.getIndexAttr(0)}, {1, width});
-            gathered.push_back(e.insert(e.copy(from, to), target, {m, e.getIndexAttr(0)}, {1, width}));
+            gathered.push_back(e.copyRow(e.columns(getInput(), odd, width, stride), source, target, m));
           }
           return gathered;
         });

@@ -171,14 +171,24 @@ Value Emit::join(Value tensor, unsigned count) {
   return tensor::CollapseShapeOp::create(*this, tensor, lastGroup(tensorType(tensor).getRank() - count, count));
 }
 
-Value Emit::copy(Value source, Value into) {
-  return map(source, into, [&](ValueRange a) { return a[0]; });
+Value Emit::copyInto(Value source, Value target) {
+  SmallVector<unsigned> loops = llvm::to_vector(llvm::seq<unsigned>(0, tensorType(target).getRank()));
+  ArrayRef<unsigned> inner = ArrayRef(loops).take_back(tensorType(source).getRank());
+  return generic({{source, SmallVector<unsigned>(inner)}}, {target, loops}, [&](ValueRange a) { return toF32(a[0]); });
 }
 Value Emit::copyRow(Value source, OpFoldResult from, Value target, OpFoldResult to) {
-  auto [offsets, sizes] = rowAt(*this, source, from);
-  auto [targetOffsets, targetSizes] = rowAt(*this, target, to);
-  Value part = copy(slice(source, offsets, sizes), slice(target, targetOffsets, targetSizes));
-  return insert(part, target, targetOffsets, targetSizes);
+  auto [offsets, sizes] = rowAt(*this, target, to);
+  return insert(copyInto(row(source, from), slice(target, offsets, sizes)), target, offsets, sizes);
+}
+Value Emit::copyRows(int64_t count, Value source, OpFoldResult from, Value target, OpFoldResult to) {
+  auto advance = [&](OpFoldResult first, OpFoldResult i) -> OpFoldResult {
+    if (isConstantIntValue(i, 0))
+      return first;
+    return isConstantIntValue(first, 0) ? i : add(getValueOrCreateConstantIndexOp(*this, getLoc(), first), cast<Value>(i));
+  };
+  return repeat(count, target, [&](OpFoldResult i, ValueRange iter) -> SmallVector<Value> {
+    return {copyRow(source, advance(from, i), iter[0], advance(to, i))};
+  })[0];
 }
 Value Emit::widen(Value tensor) {
   if (tensorType(tensor).getElementType().isF32())

@@ -13,9 +13,6 @@ namespace mlir::v4 {
 /// Most parallel partial sums of a reduction along a contiguous dimension: one vector of f32.
 constexpr int64_t kLanes = 16;
 
-/// Rows of an fp8 weight, and columns, that share a scale; columns of an fp4 weight that do.
-constexpr int64_t kBlock = 128, kNibbleBlock = 32;
-
 inline RankedTensorType tensorType(Value value) { return cast<RankedTensorType>(value.getType()); }
 inline ArrayRef<int64_t> shapeOf(Value value) { return tensorType(value).getShape(); }
 inline int64_t sizeOf(Value value, int dim) { return shapeOf(value)[dim]; }
@@ -86,9 +83,12 @@ public:
   Value split(Value tensor, ArrayRef<int64_t> sizes);
   /// The inverse: the last `count` dimensions as one.
   Value join(Value tensor, unsigned count);
+  /// Copies, widened to f32. An identity between tensors of one shape would be erased as a value that is already there,
+  /// and come back as a call when buffers are made, so `source` lacks the leading dimension, of size 1, of `target`.
+  Value copyInto(Value source, Value target);
   /// Row `from` of `source` into row `to` of `target`.
   Value copyRow(Value source, OpFoldResult from, Value target, OpFoldResult to);
-  Value copy(Value source, Value into);
+  Value copyRows(int64_t count, Value source, OpFoldResult from, Value target, OpFoldResult to);
   /// The elements as f32 (itself when they are).
   Value widen(Value tensor);
 
