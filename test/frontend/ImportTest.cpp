@@ -344,8 +344,8 @@ TEST(Import, WeightsOfFusedExperts) {
   Session session;
   FailureOr<OwningOpRef<ModuleOp>> module = importGolden(session, "tiny-hf", importOptions(1024, {}));
   ASSERT_TRUE(succeeded(module)) << session.allErrors();
-  EXPECT_NE(print(**module).find("#v4.weight<\"model.layers.0.mlp.experts.gate_up_proj\", f32, [8, 64, 64], "
-                                 "offset = 8192, stride = 16384>"),
+  EXPECT_NE(print(**module).find("#v4.weight<\"model.layers.0.mlp.experts.gate_up_proj\", f32, [8, 64, 64] "
+                                 "offset = 8192 stride = 16384>"),
             std::string::npos);
 }
 
