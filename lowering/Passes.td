@@ -125,26 +125,6 @@ def PlanArenaPass : Pass<"v4-plan-arena", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
 }
 
-def SeparateEmptiesPass : Pass<"v4-separate-empties"> {
-  let summary = "one tensor.empty per use";
-  let description = [{
-    Upstream's `eliminate-empty-tensors` replaces one use of a `tensor.empty`; of a value that both branches of an `scf.if` start from it replaces
-    the use that a set of pointers lists first: one branch copies, and which one changes from run to run.
-
-    ```mlir
-    %e = tensor.empty() : tensor<4xf32>
-    %r = scf.if %c -> (tensor<4xf32>) {
-      %0 = linalg.fill ins(%x : f32) outs(%e : tensor<4xf32>) -> tensor<4xf32>
-      scf.yield %0 : tensor<4xf32>
-    } else {
-      scf.yield %e : tensor<4xf32>
-    }
-    ==> the other branch yields a `tensor.empty` of its own
-    ```
-  }];
-  let dependentDialects = ["::mlir::tensor::TensorDialect"];
-}
-
 def SplitPhasesPass : Pass<"v4-split-phases", "::mlir::ModuleOp"> {
   let summary = "one function of one workgroup per phase";
   let description = [{

@@ -67,7 +67,6 @@ static void buildTiles(OpPassManager &pm) {
 static void buildBuffers(OpPassManager &pm) {
   // 1. Kernels, one by one.
   OpPassManager &kernel = pm.nest<ModuleOp>();
-  kernel.addPass(createSeparateEmptiesPass());
   kernel.addPass(bufferization::createEmptyTensorEliminationPass());
   kernel.addPass(bufferization::createOneShotBufferizePass(bufferizeOptions()));
   // Loops that carry a buffer which never changes fold first, so that results are seen to be outputs.
