@@ -63,11 +63,16 @@ Status Weights::checkTensor(const fbs::Parameter &parameter, const std::string &
 Expected<const std::byte *> Weights::aligned(const Checkpoint::Tensor &tensor, Bytes range, unsigned alignment) {
   if (reinterpret_cast<uintptr_t>(range.data()) % alignment == 0)
     return range.data();
-  // Kernels rely on element alignment, which a safetensors payload does not promise: the same bytes, moved.
+  // Kernels rely on element alignment, which a safetensors payload does not promise: the same bytes, moved. Piece by
+  // piece, so that the two copies are never resident together.
+  constexpr size_t piece = size_t(4) << 20;
   Expected<std::byte *> copy = allocate(range.size());
   V4_RETURN_IF_ERROR(copy);
-  std::memcpy(*copy, range.data(), range.size());
-  checkpoint.shard(tensor.shard).mapping().drop(range);
+  for (size_t at = 0; at < range.size(); at += piece) {
+    size_t size = std::min(piece, range.size() - at);
+    std::memcpy(*copy + at, range.data() + at, size);
+    checkpoint.shard(tensor.shard).mapping().drop(range.subspan(at, size));
+  }
   copied += range.size();
   return *copy;
 }
