@@ -20,21 +20,28 @@ function(v4_compiler_library name)
   v4_use_mlir(${name})
 endfunction()
 
-function(v4_use_mlir name)
+# Headers, definitions and the dynamic libraries only: mixing in static MLIR archives would register every dialect twice.
+function(v4_use_mlir_settings name)
   target_include_directories(${name} SYSTEM PUBLIC ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
   target_compile_definitions(${name} PRIVATE ${LLVM_DEFINITIONS_LIST})
   if(NOT LLVM_ENABLE_RTTI)
     target_compile_options(${name} PRIVATE -fno-rtti)
   endif()
-  # The dynamic libraries only: mixing in static MLIR archives would register every dialect twice.
   target_link_libraries(${name} PUBLIC MLIR LLVM)
   set_target_properties(${name} PROPERTIES BUILD_RPATH "${LLVM_LIBRARY_DIR}" INSTALL_RPATH "${LLVM_LIBRARY_DIR}")
+endfunction()
+
+function(v4_use_mlir name)
+  v4_use_mlir_settings(${name})
   target_precompile_headers(${name} REUSE_FROM V4Pch)
 endfunction()
 
-# A tool that links MLIR.
+# A tool that links MLIR. Executables are compiled as PIE and cannot share the libraries' precompiled header.
 function(v4_compiler_tool name)
   add_executable(${name} ${ARGN})
-  v4_use_mlir(${name})
+  v4_use_mlir_settings(${name})
+  if(V4_SANITIZE MATCHES "address")
+    target_sources(${name} PRIVATE ${PROJECT_SOURCE_DIR}/cmake/AsanOptions.cpp)
+  endif()
 endfunction()

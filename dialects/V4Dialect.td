@@ -48,7 +48,8 @@ def V4_WeightAttr : V4_Attr<"Weight", "weight"> {
   }];
   let parameters = (ins StringRefParameter<>:$tensor, "::mlir::Type":$dtype, ArrayRefParameter<"int64_t">:$shape,
                         DefaultValuedParameter<"int64_t", "0">:$offset, DefaultValuedParameter<"int64_t", "0">:$stride);
-  let assemblyFormat = "`<` $tensor `,` $dtype `,` `[` $shape `]` (`,` `offset` `=` $offset^)? (`,` `stride` `=` $stride^)? `>`";
+  let assemblyFormat = "`<` $tensor `,` $dtype `,` `[` $shape `]` (`offset` `=` $offset^)? (`stride` `=` $stride^)? `>`";
+  let genVerifyDecl = 1;
   let extraClassDeclaration = [{
     bool isTable() const { return getStride() > 0 || getTensor().contains("{e}"); }
   }];
@@ -71,12 +72,14 @@ def V4_StateAttr : V4_Attr<"State", "state"> {
   let parameters = (ins StringRefParameter<>:$name, EnumParameter<V4_StateKind>:$kind,
                         DefaultValuedParameter<"int64_t", "0">:$ratio, DefaultValuedParameter<"bool", "false">:$overlap);
   let assemblyFormat = "`<` $name `,` $kind (`,` `ratio` `=` $ratio^)? (`,` `overlap` `=` $overlap^)? `>`";
+  let genVerifyDecl = 1;
 }
 
 def V4_YarnAttr : V4_Attr<"Yarn", "yarn"> {
   let summary = "YaRN scaling of a RoPE table (spec 3.4)";
   let parameters = (ins "::mlir::FloatAttr":$factor, "int64_t":$original, "::mlir::FloatAttr":$beta_fast, "::mlir::FloatAttr":$beta_slow);
   let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
 }
 
 def V4_QuantFormat : I32EnumAttr<"QuantFormat", "element format of a quantiser", [

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The v4 dialect: the one header of this folder.
+
+#ifndef V4_DIALECTS_V4_H
+#define V4_DIALECTS_V4_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/Dialect/Linalg/IR/LinalgInterfaces.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/ControlFlowInterfaces.h"
+#include "mlir/Interfaces/DestinationStyleOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+namespace mlir::OpTrait::v4 {
+/// Elementwise and norm ops: what the fusion strategies may join with a consumer (V4_Rowwise).
+template <typename ConcreteType>
+class Rowwise : public TraitBase<ConcreteType, Rowwise> {};
+} // namespace mlir::OpTrait::v4
+
+namespace mlir::v4 {
+
+/// Bufferization of the structure ops: `v4.phase` forwards what it yields, `v4.launch` writes its outputs in place.
+void registerBufferizableOpInterfaceModels(DialectRegistry &registry);
+
+/// How one dimension of an operand or result is walked by the loops of an op.
+struct TileDim {
+  /// Index of the loop, or -1 when every tile sees the whole dimension.
+  int loop = -1;
+  /// Loop steps per element of the dimension: 128 for the rows of a block scale, else 1.
+  int64_t step = 1;
+
+  bool operator==(const TileDim &other) const = default;
+};
+
+/// Rows and columns of an fp8 weight that share a scale; columns of an fp4 weight that do.
+constexpr int64_t kByteBlock = 128, kNibbleBlock = 32;
+
+/// The largest divisor of `count` that is at most `limit`.
+int64_t largestDivisor(int64_t count, int64_t limit);
+
+} // namespace mlir::v4
+
+#include "dialects/V4Dialect.h.inc"
+#include "dialects/V4Enums.h.inc"
+#include "dialects/V4Interfaces.h.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "dialects/V4Attrs.h.inc"
+
+#define GET_OP_CLASSES
+#include "dialects/V4Ops.h.inc"
+
+#endif

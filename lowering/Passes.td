@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Passes that leave tensors, alphabetical.
+
+#ifndef V4_LOWERING_PASSES_TD
+#define V4_LOWERING_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def ApplySchedulePass : Pass<"v4-apply-schedule"> {
+  let summary = "tile and vectorise a kernel by a transform-dialect schedule";
+  let description = [{
+    Runs the named sequence `__transform_main` of a schedule (`lowering/schedules/`, embedded in the compiler; `schedule` names a file
+    instead) on a kernel. Upstream's `transform-interpreter` needs the schedule inside the payload module or preloaded into the context;
+    kernels are compiled in parallel and share one schedule.
+  }];
+  let options = [Option<"schedule", "schedule", "std::string", "\"cpu\"", "name of an embedded schedule, or a file">];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+}
+
+def ApproximateMathPass : Pass<"v4-approximate-math"> {
+  let summary = "exp, log, log1p and tanh by polynomials";
+  let description = [{
+    Upstream's `populateMathPolynomialApproximationPatterns`, which upstream exposes as a test pass only. Relative error at most 2.8e-7. Without
+    it each lane would call libm.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::vector::VectorDialect"];
+}
+
+def BindOutputsPass : Pass<"v4-bind-outputs", "::mlir::ModuleOp"> {
+  let summary = "make the results of kernels, bodies and entries arguments";
+  let description = [{
+    The results of a kernel are its last arguments, in which they were built; they are dropped. A state result of an entry must be the state's
+    argument, updated in place; it is dropped. Every other result lives in a buffer of its own, which becomes a new last argument: `v4.output` of
+    an entry, `v4.result` of a body. Upstream's `drop-equivalent-buffer-results` and `buffer-results-to-out-params` do the like for private
+    functions, but lose the attributes of calls (`v4.path`) and the names of outputs.
+  }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
+def ExpandTablesPass : Pass<"v4-expand-tables", "::mlir::func::FuncOp"> {
+  let summary = "read tables of tensors through a base address and row offsets";
+  let description = [{
+    The arguments that `v4.tables` of the kernel's module lists (the weights of experts, one checkpoint tensor each) become two each: the base address as bytes, and the
+    `i64` byte offset of every row. A `memref.subview` of one row becomes a `memref.view` at that row's offset.
+
+    ```mlir
+    %0 = memref.subview %w[%e, %n, 0] [1, 32, 64] [1, 1, 1] : memref<8x96x64xbf16> to memref<32x64xbf16, ...>
+    ==>
+    %1 = memref.load %offsets[%e] : memref<8xi64>
+    %2 = memref.view %base[%1][] : memref<..xi8> to memref<96x64xbf16>
+    %0 = memref.subview %2[%n, 0] [32, 64] [1, 1] : memref<96x64xbf16> to memref<32x64xbf16, ...>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
+}
+
+def FlattenVectorsPass : Pass<"v4-flatten-vectors"> {
+  let summary = "transfers of contiguous rows as one-dimensional vectors";
+  let description = [{
+    Upstream's patterns that flatten contiguous vector transfers and drop unit dimensions, which upstream exposes as test passes only. A 16x2
+    transfer is otherwise split into 16 loads.
+  }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect", "::mlir::vector::VectorDialect"];
+}
+
+def FormPhasesPass : Pass<"v4-form-phases", "::mlir::func::FuncOp"> {
+  let summary = "cut the ops of a kernel into phases of tiles";
+  let description = [{
+    Every v4 op of a kernel becomes a `v4.phase` that holds one `scf.forall` over the op's tiles (`TileInterface`); the body is the same
+    op on a tile. Consecutive ops whose tiles line up share the grid. An op without loops, or with one tile, is a phase of one workgroup.
+    Results go to the kernel's outputs, to the state they update, or to a `tensor.empty` outside the phases.
+
+    ```mlir
+    %0 = v4.linear %x, %w : (tensor<1x64xf32>, tensor<96x64xf32>) -> tensor<1x96xf32>
+    ==>
+    %0 = v4.phase -> tensor<1x96xf32> {
+      %1 = scf.forall (%i) = (0) to (96) step (32) shared_outs(%o = %out) -> (tensor<1x96xf32>) {
+        %2 = tensor.extract_slice %w[%i, 0] [32, 64] [1, 1]
+        %3 = v4.linear %x, %2 : (tensor<1x64xf32>, tensor<32x64xf32>) -> tensor<1x32xf32>
+        scf.forall.in_parallel { tensor.parallel_insert_slice %3 into %o[0, %i] [1, 32] [1, 1] }
+      }
+      v4.yield %1 : tensor<1x96xf32>
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::bufferization::BufferizationDialect", "::mlir::scf::SCFDialect",
+    "::mlir::tensor::TensorDialect"];
+}
+
+def HoistWorkspacesPass : Pass<"v4-hoist-workspaces", "::mlir::ModuleOp"> {
+  let summary = "give the temporaries of kernels a place";
+  let description = [{
+    A buffer that lives between the phases of a kernel, and a large temporary of a phase of one workgroup, becomes an output of every launch of the
+    kernel. Temporaries of a workgroup become `memref.alloca` at its start; more than 4 MiB of them is an error. After this
+    pass no kernel allocates. Upstream's `promote-buffers-to-stack` has no way to hand a buffer to the caller.
+  }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
+def LowerCopiesPass : Pass<"v4-lower-copies", "::mlir::func::FuncOp"> {
+  let summary = "copies of buffers as linalg ops";
+  let description = [{
+    `memref.copy` becomes a `linalg.generic`. Upstream lowers it to a call of memcpy or of its own run-time library; the image of a
+    module has neither.
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
+}
+
+def OutlineGroupsPass : Pass<"v4-outline-groups", "::mlir::ModuleOp"> {
+  let summary = "turn groups into launches of kernels";
+  let description = [{
+    Moves the body of every `v4.group` into a function in a module of its own and leaves a `v4.launch`. Groups of the same structure (ops, types,
+    attributes other than `v4.name`) share one kernel. A state that the group updates in place is an output of the launch; other results get
+    a `tensor.empty`. Upstream's `gpu-kernel-outlining` works on `gpu.launch` regions, after bufferization, and shares nothing.
+  }];
+  let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::tensor::TensorDialect"];
+}
+
+def PlanArenaPass : Pass<"v4-plan-arena", "::mlir::ModuleOp"> {
+  let summary = "place all buffers of a function in one arena";
+  let description = [{
+    Every `memref.alloc` of a function of launches becomes a `memref.view` of a new last argument `memref<Nxi8> {v4.arena}`. Buffers
+    whose lives do not overlap share bytes; a call lends its callee a part of the caller's arena. Upstream merges no allocations.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
+}
+
+def SplitPhasesPass : Pass<"v4-split-phases", "::mlir::ModuleOp"> {
+  let summary = "one function of one workgroup per phase";
+  let description = [{
+    In a kernel's module, every `v4.phase` becomes a function `@<kernel>.<n>` of the kernel's arguments and a workgroup number; the
+    `scf.forall` inside becomes the work of that number, and `v4.grid` on the function says how many there are.
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect"];
+}
+
+def ThreadDestinationsPass : Pass<"v4-thread-destinations", "::mlir::func::FuncOp"> {
+  let summary = "build results where they belong";
+  let description = [{
+    A value that `bufferization.materialize_in_destination` copies, and that is built step by step in a `tensor.empty` (destination-style ops,
+    loops, insertions), is built in the destination from the start. Upstream's `eliminate-empty-tensors` puts the destination in place of the
+    empty tensor too, but keeps the copy, and one-shot bufferization then finds a conflict with every loop in between.
+  }];
+}
+
+def VerifyStagePass : Pass<"v4-verify-stage", "::mlir::ModuleOp"> {
+  let summary = "check what the IR may hold at the end of a stage";
+  let description = [{ The contract of each stage (docs/architecture.md). An error names the pass that should have removed the offender. }];
+  let options = [Option<"stage", "stage", "std::string", "\"model\"", "model, graph, groups, tiles, buffers or kernels">];
+}
+
+def WidenNarrowFloatsPass : Pass<"v4-widen-narrow-floats"> {
+  let summary = "fp8 to fp32 by integer operations";
+  let description = [{
+    `arith.extf` of f8E4M3FN (scalar or vector) has no lowering upstream: sign, exponent and mantissa are moved by integer operations, and
+    subnormals converted from the integer. Exact for all 256 codes; NaN stays NaN. `arith.extf` of f8E8M0FNU is upstream's `arith-expand`.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::vector::VectorDialect"];
+}
+
+#endif

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The stages of a compilation and their pipelines.
+
+#include "lowering/Stages.h"
+
+#include "lowering/Passes.h"
+#include "passes/Passes.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Conversion/VectorToSCF/VectorToSCF.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/Linalg/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Dialect/Vector/Transforms/Passes.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace mlir::v4;
+
+ArrayRef<StageInfo> v4::getStages() {
+  static const StageInfo stages[] = {
+      {Stage::Model, "model", "the model as read: v4 ops, weights and state as arguments"},
+      {Stage::Graph, "graph", "simplified, capacities fixed"},
+      {Stage::Groups, "groups", "the fusion decision: every op in one v4.group"},
+      {Stage::Tiles, "tiles", "kernels as phases of vectorised tiles"},
+      {Stage::Buffers, "buffers", "memory: arguments and one arena"},
+      {Stage::Kernels, "kernels", "machine-level kernels and launch lists"},
+      {Stage::Module, "module", "the module file"},
+  };
+  return stages;
+}
+
+std::optional<Stage> v4::parseStage(StringRef name) {
+  for (const StageInfo &info : getStages())
+    if (info.name == name)
+      return info.stage;
+  return std::nullopt;
+}
+
+StringRef v4::stageName(Stage stage) { return getStages()[static_cast<int>(stage)].name; }
+
+static bufferization::OneShotBufferizePassOptions bufferizeOptions() {
+  bufferization::OneShotBufferizePassOptions options;
+  options.bufferizeFunctionBoundaries = true;
+  // Kernels take bare pointers: every argument is contiguous.
+  options.functionBoundaryTypeConversion = bufferization::LayoutMapOption::IdentityLayoutMap;
+  return options;
+}
+
+static void buildTiles(OpPassManager &pm) {
+  // 1. Groups become kernels, each in a module of its own: from here on kernels are compiled in parallel.
+  pm.addPass(createOutlineGroupsPass());
+  OpPassManager &func = pm.nest<ModuleOp>().nest<func::FuncOp>();
+  // 2. Ops are cut into tiles while they are still v4 ops: only they know their loops.
+  func.addPass(createFormPhasesPass());
+  // 3. A tile is replaced by its definition, then tiled to registers and vectorised.
+  func.addPass(createDecomposePass());
+  // Before cse, which merges the empty tensors of different results.
+  func.addPass(createThreadDestinationsPass());
+  func.addPass(createCanonicalizerPass());
+  func.addPass(createCSEPass());
+  func.addPass(createApplySchedulePass());
+}
+
+static void buildBuffers(OpPassManager &pm) {
+  // 1. Kernels, one by one.
+  OpPassManager &kernel = pm.nest<ModuleOp>();
+  kernel.addPass(bufferization::createEmptyTensorEliminationPass());
+  kernel.addPass(bufferization::createOneShotBufferizePass(bufferizeOptions()));
+  // Loops that carry a buffer which never changes fold first, so that results are seen to be outputs.
+  kernel.addPass(createCanonicalizerPass());
+  kernel.addPass(createBindOutputsPass());
+  kernel.addPass(createCanonicalizerPass());
+  kernel.addPass(createCSEPass());
+  kernel.nest<func::FuncOp>().addPass(bufferization::createBufferLoopHoistingPass());
+  // Copies of a buffer onto itself fold only now that their operands are one value.
+  kernel.addPass(createCanonicalizerPass());
+  // 2. The functions of launches: results become arguments, allocations become one arena.
+  pm.addPass(bufferization::createOneShotBufferizePass(bufferizeOptions()));
+  pm.addPass(createBindOutputsPass());
+  pm.addPass(createHoistWorkspacesPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createPlanArenaPass());
+}
+
+static void buildKernels(OpPassManager &pm) {
+  OpPassManager &kernel = pm.nest<ModuleOp>();
+  // 1. One function per phase and workgroup; tables of experts as addresses.
+  kernel.addPass(createSplitPhasesPass());
+  OpPassManager &func = kernel.nest<func::FuncOp>();
+  func.addPass(createCanonicalizerPass());
+  func.addPass(createExpandTablesPass());
+  // 2. Vectors to the machine's: one dimension, no narrow floats, no library calls.
+  func.addPass(createFlattenVectorsPass());
+  func.addPass(createWidenNarrowFloatsPass());
+  func.addPass(arith::createArithExpandOpsPass({.includeBf16 = false, .includeF8E8M0 = true, .includeF4E2M1 = false}));
+  func.addPass(createApproximateMathPass());
+  func.addPass(vector::createLowerVectorMultiReductionPass(vector::VectorMultiReductionLowering::InnerReduction));
+  func.addPass(createCanonicalizerPass());
+  func.addPass(createConvertVectorToSCFPass(VectorTransferToSCFOptions().enableFullUnroll()));
+  // 3. What is no vector is a loop: copies and bookkeeping of integers.
+  func.addPass(createLowerCopiesPass());
+  func.addPass(createConvertLinalgToLoopsPass());
+  func.addPass(createCanonicalizerPass());
+  func.addPass(createCSEPass());
+  // 4. To the LLVM dialect.
+  kernel.addPass(memref::createExpandStridedMetadataPass());
+  kernel.addPass(createLowerAffinePass());
+  kernel.addPass(createSCFToControlFlowPass());
+  ConvertVectorToLLVMPassOptions vectors;
+  vectors.reassociateFPReductions = true;
+  kernel.addPass(createConvertVectorToLLVMPass(vectors));
+  kernel.nest<func::FuncOp>().addPass(createConvertMathToLLVMPass());
+  kernel.addPass(createArithToLLVMConversionPass());
+  kernel.addPass(createConvertIndexToLLVMPass());
+  kernel.addPass(createFinalizeMemRefToLLVMConversionPass());
+  ConvertFuncToLLVMPassOptions functions;
+  functions.useBarePtrCallConv = true;
+  kernel.addPass(createConvertFuncToLLVMPass(functions));
+  kernel.addPass(createConvertControlFlowToLLVMPass());
+  kernel.addPass(createUBToLLVMConversionPass());
+  kernel.addPass(createReconcileUnrealizedCastsPass());
+}
+
+std::unique_ptr<Pass> v4::createStageVerifier(Stage stage) {
+  return createVerifyStagePass(VerifyStagePassOptions{.stage = stageName(stage).str()});
+}
+
+void v4::buildStage(OpPassManager &pm, Stage stage, const LoweringOptions &options) {
+  switch (stage) {
+  case Stage::Model:
+    break;
+  case Stage::Graph:
+    pm.addPass(createCanonicalizerPass());
+    pm.addPass(createCSEPass());
+    break;
+  case Stage::Groups:
+    pm.addPass(createFormGroupsPass(FormGroupsPassOptions{.strategy = options.plan}));
+    break;
+  case Stage::Tiles:
+    buildTiles(pm);
+    break;
+  case Stage::Buffers:
+    buildBuffers(pm);
+    break;
+  case Stage::Kernels:
+    buildKernels(pm);
+    break;
+  case Stage::Module:
+    return;
+  }
+  pm.addPass(createStageVerifier(stage));
+}
+
+void v4::registerStagePipelines() {
+  struct PlanOptions : PassPipelineOptions<PlanOptions> {
+    Option<std::string> plan{*this, "plan", llvm::cl::desc("fusion strategy of stage groups"), llvm::cl::init("basic")};
+  };
+  for (const StageInfo &info : getStages()) {
+    if (info.stage == Stage::Module)
+      continue;
+    Stage stage = info.stage;
+    new PassPipelineRegistration<PlanOptions>(("v4-stage-" + info.name).str(), info.summary,
+                                              [stage](OpPassManager &pm, const PlanOptions &options) {
+                                                buildStage(pm, stage, LoweringOptions{.plan = options.plan});
+                                              });
+  }
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Kernels in the LLVM dialect to one ELF image for x86-64.
+
+#ifndef V4_LOWERING_CPU_CPUIMAGE_H
+#define V4_LOWERING_CPU_CPUIMAGE_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include <string>
+#include <vector>
+
+namespace mlir::v4 {
+
+/// A processor to compile for.
+struct CpuTarget {
+  std::string cpu;      // "x86-64-v3", "znver5"
+  std::string features; // "+avx2,-sse4a": empty means what the name implies
+
+  /// `name` is `native` or an LLVM processor name. Fails with a diagnostic that lists what is accepted.
+  static FailureOr<CpuTarget> parse(MLIRContext *context, llvm::StringRef name);
+};
+
+struct CpuImage {
+  std::string elf;
+  /// Instruction sets that the code may use, by LLVM's feature names, sorted.
+  std::vector<std::string> features;
+};
+
+/// Compiles every nested module with `v4.kernel` (stage `kernels`) in parallel and links the objects. The symbols are
+/// those of the functions with `v4.grid`, of the type `void(void *const *bindings, uint32_t workgroup)`. No symbol
+/// stays undefined. Failures are diagnostics; `environment` is set when a tool or the file system is at fault.
+FailureOr<CpuImage> compileCpuImage(ModuleOp module, const CpuTarget &target, bool &environment);
+
+} // namespace mlir::v4
+
+#endif

@@ -1,0 +1,468 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// v4c: a checkpoint directory or a graph to a module file.
+
+#include "dialects/V4.h"
+#include "frontend/ImportModel.h"
+#include "frontend/Report.h"
+#include "lowering/EmitModule.h"
+#include "lowering/Stages.h"
+#include "lowering/TransformOps.h"
+#include "passes/Passes.h"
+#include "tools/Options.h"
+
+#include "mlir/IR/AsmState.h"
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Support/Timing.h"
+#include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Config/llvm-config.h"
+#include "llvm/Support/CrashRecoveryContext.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/raw_ostream.h"
+#include "llvm/Support/xxhash.h"
+
+#include <csignal>
+#include <unistd.h>
+
+using namespace mlir;
+using namespace mlir::v4;
+using ::v4::ExitCode;
+using ::v4::ParsedOptions;
+using ::v4::ToolSpec;
+
+static ToolSpec makeTool() {
+  ToolSpec tool;
+  tool.name = "v4c";
+  tool.summary = "compile a DeepSeek-V4 checkpoint or graph to a module";
+  tool.usage = "CHECKPOINT|GRAPH.mlir --numerics=f32 -o M.v4m";
+  tool.version = "v4c " V4_VERSION " (LLVM " LLVM_VERSION_STRING ", module format 1.0)";
+  tool.positionalName = "CHECKPOINT|GRAPH.mlir";
+  tool.minPositionals = 0;
+  tool.maxPositionals = 1;
+  tool.examples = {
+      {"v4c ckpt --numerics=f32 -o m.v4m", "compile for this CPU"},
+      {"v4c ckpt --numerics=f32 --report", "parameters, weight and state bytes"},
+      {"v4c ckpt --numerics=f32 --layer=csa --compile-to=groups", "print one layer's fusion groups"},
+      {"v4c g.mlir --numerics=f32 --compile-from=groups -o m.v4m", "go on from an edited stage"},
+  };
+  const char *io = "Input and output", *graph = "Graph", *target = "Target", *stages = "Stages", *info = "Information";
+  tool.options = {
+      {"o", "FILE", io, "output file; - for standard output"},
+      {"f", "", io, "write a module to a terminal"},
+      {"prefill", "S,...", graph, "rows of the prefill entries (16,512)"},
+      {"max-context", "L", graph, "positions that a sequence may use (config's, at most 4096)"},
+      {"logits", "WHICH", graph, "logits of the last row or of all rows (last)", false, {"last", "all"}},
+      {"mtp", "", graph, "add the multi-token prediction block"},
+      {"layer", "KIND", graph, "one body only, for tests", false,
+       {"swa", "csa", "hca", "swa-hash", "csa-hash", "hca-hash", "swa-scored", "csa-scored", "hca-scored", "mtp", "head"}},
+      {"target", "TARGET", target, "cpu, or cpu:PROCESSOR as LLVM names it (cpu:native)", false, {"cpu", "cpu:PROCESSOR"}},
+      {"numerics", "MODE", target, "f32: no rounding below fp32 (required)", false, {"f32"}},
+      {"kv", "FORMAT", target, "format of the cache (f32)", false, {"f32"}},
+      {"plan", "NAME", target, "fusion strategy (basic)", false, {"none", "basic"}},
+      {"compile-to", "STAGE", stages, "stop at the end of a stage (module)", false,
+       {"model", "graph", "groups", "tiles", "buffers", "kernels", "module"}},
+      {"compile-from", "STAGE", stages, "the graph is the end of this stage (model)", false,
+       {"model", "graph", "groups", "tiles", "buffers", "kernels"}},
+      {"dump-stages", "DIR", stages, "write the IR at the end of every stage to DIR/N.STAGE.mlir"},
+      {"report", "[json]", info, "print parameters, weight bytes and state bytes", false, {"", "json"}},
+      {"contexts", "L,...", info, "context lengths of the report (4096,1048576)"},
+      {"list", "WHAT", info, "print what there is", false, {"stages", "plans", "passes", "targets", "ops"}},
+  };
+  tool.passThrough = {"--mlir-"};
+  tool.footer = "Every --mlir-* flag of mlir-opt that prints, times or reproduces is accepted (v4-opt --help lists them).\n"
+                "A directory with only config.json compiles to a module that waits for weights of the official layout.\n";
+  return tool;
+}
+
+namespace {
+/// What the command line asks for, checked.
+struct Job {
+  std::string input, output;
+  ImportOptions import;
+  bool maxContextGiven = false;
+  LoweringOptions lowering;
+  std::string target = "native";
+  Stage from = Stage::Model, to = Stage::Module;
+  std::string dumpDir;
+  bool report = false, reportJson = false, force = false;
+  std::vector<int64_t> contexts = {4096, 1048576};
+};
+} // namespace
+
+static std::optional<std::vector<int64_t>> positiveList(StringRef text) {
+  std::vector<uint64_t> values;
+  if (!::v4::parseUnsignedList(std::string_view(text.data(), text.size()), values) || values.empty())
+    return std::nullopt;
+  std::vector<int64_t> result;
+  for (uint64_t value : values) {
+    if (value == 0 || value > (uint64_t(1) << 31))
+      return std::nullopt;
+    result.push_back(static_cast<int64_t>(value));
+  }
+  return result;
+}
+
+/// Fills `job`; the returned text is a usage error.
+static std::string readOptions(const ParsedOptions &options, Job &job) {
+  if (options.positionals.empty())
+    return "no input; expected a checkpoint directory or a .mlir file";
+  job.input = options.positionals[0];
+  if (!options.has("numerics"))
+    return "--numerics is missing; accepted: --numerics=f32";
+  job.import.logitsAll = options.get("logits", "last") == "all";
+  job.import.mtp = options.has("mtp");
+  job.import.layer = options.get("layer");
+  job.lowering.plan = options.get("plan", "basic");
+  job.force = options.has("f");
+  std::string target = options.get("target", "cpu");
+  job.target = target == "cpu" ? "native" : target.substr(4);
+  if (options.has("prefill")) {
+    auto list = positiveList(options.get("prefill"));
+    if (!list)
+      return "--prefill=" + options.get("prefill") + ": expected row counts from 1 to 2147483648, separated by commas";
+    job.import.prefill.assign(list->begin(), list->end());
+  }
+  if (options.has("max-context")) {
+    auto list = positiveList(options.get("max-context"));
+    if (!list || list->size() != 1)
+      return "--max-context=" + options.get("max-context") + ": expected a number from 1 to 2147483648";
+    job.import.maxContext = list->front();
+    job.maxContextGiven = true;
+  }
+  job.from = *parseStage(options.get("compile-from", "model"));
+  job.to = *parseStage(options.get("compile-to", "module"));
+  if (job.to < job.from)
+    return "--compile-to=" + options.get("compile-to") + " comes before --compile-from=" + options.get("compile-from");
+  job.dumpDir = options.get("dump-stages");
+  job.report = options.has("report");
+  job.reportJson = options.get("report") == "json";
+  if (options.has("contexts")) {
+    auto list = positiveList(options.get("contexts"));
+    if (!list)
+      return "--contexts=" + options.get("contexts") + ": expected context lengths, separated by commas";
+    job.contexts = *list;
+  }
+  job.output = options.get("o", job.to == Stage::Module && !job.report ? "" : "-");
+  if (job.output.empty())
+    return "-o is missing: the module needs a file name, or - for standard output";
+  return "";
+}
+
+//===----------------------------------------------------------------------===//
+// Output
+//===----------------------------------------------------------------------===//
+
+static int fail(const Twine &message, int code) {
+  llvm::errs() << "v4c: error: " << message << "\n";
+  return code;
+}
+
+/// Writes to a temporary file beside `path` and renames it, so that a failure leaves nothing and readers see all or
+/// nothing. Special files (/dev/null, pipes) are written in place.
+static int writeOutput(StringRef path, StringRef bytes) {
+  if (path == "-") {
+    llvm::outs() << bytes;
+    llvm::outs().flush();
+    if (llvm::outs().has_error()) {
+      std::string message = llvm::outs().error().message();
+      llvm::outs().clear_error();
+      return fail("cannot write to standard output: " + message, ExitCode::ExitEnvironment);
+    }
+    return ExitCode::ExitOk;
+  }
+  if (llvm::sys::fs::is_directory(path))
+    return fail("'" + path + "' is a directory; name a file with -o", ExitCode::ExitEnvironment);
+  llvm::sys::fs::file_status status;
+  bool special = !llvm::sys::fs::status(path, status) && status.type() != llvm::sys::fs::file_type::regular_file;
+  std::string written = path.str();
+  int fd = -1;
+  std::error_code error;
+  if (special) {
+    error = llvm::sys::fs::openFileForWrite(path, fd, llvm::sys::fs::CD_OpenExisting);
+  } else {
+    SmallString<128> name;
+    error = llvm::sys::fs::createUniqueFile(path + ".%%%%%%.tmp", fd, name, llvm::sys::fs::OF_None, 0644);
+    written = name.str().str();
+  }
+  if (error)
+    return fail("cannot write '" + path + "': " + error.message(), ExitCode::ExitEnvironment);
+  {
+    llvm::raw_fd_ostream os(fd, /*shouldClose=*/true);
+    os << bytes;
+    os.close();
+    error = os.error();
+    os.clear_error();
+  }
+  if (!error && !special)
+    error = llvm::sys::fs::rename(written, path);
+  if (error) {
+    if (!special)
+      llvm::sys::fs::remove(written);
+    return fail("cannot write '" + path + "': " + error.message(), ExitCode::ExitEnvironment);
+  }
+  return ExitCode::ExitOk;
+}
+
+static std::string printModule(ModuleOp module) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  module.print(os);
+  os << "\n";
+  return text;
+}
+
+//===----------------------------------------------------------------------===//
+// Compilation
+//===----------------------------------------------------------------------===//
+
+/// Brackets of a text nested deeper than this crash the parser of MLIR, which is not made for hostile input.
+constexpr unsigned kMaxNesting = 256;
+
+static bool isTooDeep(StringRef text) {
+  unsigned depth = 0;
+  bool inString = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (inString) {
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        inString = false;
+      continue;
+    }
+    if (c == '"')
+      inString = true;
+    else if (c == '/' && i + 1 < text.size() && text[i + 1] == '/')
+      i = std::min(text.find('\n', i), text.size());
+    else if (StringRef("([{<").contains(c) && ++depth > kMaxNesting)
+      return true;
+    else if (StringRef(")]}").contains(c) && depth > 0)
+      --depth;
+    else if (c == '>' && depth > 0 && (i == 0 || text[i - 1] != '-'))
+      --depth;
+  }
+  return false;
+}
+
+namespace {
+class Compilation {
+public:
+  Compilation(MLIRContext &context, const Job &job) : context(context), job(job) {}
+
+  int run() {
+    bool isDirectory = llvm::sys::fs::is_directory(job.input);
+    if (int code = isDirectory ? import() : parse())
+      return code;
+    if (job.report)
+      return ExitCode::ExitOk;
+    fromCheckpoint = isDirectory;
+
+    CpuTarget cpu;
+    if (job.to == Stage::Module) {
+      FailureOr<CpuTarget> parsed = CpuTarget::parse(&context, job.target);
+      if (failed(parsed))
+        return ExitCode::ExitRejected;
+      cpu = *parsed;
+    }
+    if (!job.dumpDir.empty())
+      if (std::error_code error = llvm::sys::fs::create_directories(job.dumpDir))
+        return fail("cannot make the folder '" + job.dumpDir + "': " + error.message(), ExitCode::ExitEnvironment);
+    for (const StageInfo &info : getStages()) {
+      if (info.stage < job.from || info.stage > job.to || info.stage == Stage::Module)
+        continue;
+      if (int code = runStage(info.stage))
+        return code;
+    }
+    if (job.to != Stage::Module)
+      return writeOutput(job.output, printModule(*module));
+
+    EmitOptions emit;
+    emit.cpu = cpu;
+    emit.plan = job.lowering.plan;
+    emit.numerics = emit.kv = "f32";
+    emit.options = {"--kv=f32", "--logits=" + std::string(job.import.logitsAll ? "all" : "last"), "--numerics=f32",
+                    "--plan=" + job.lowering.plan, "--target=cpu:" + cpu.cpu};
+    if (job.import.mtp)
+      emit.options.push_back("--mtp");
+    if (isDirectory) {
+      std::string prefill;
+      for (int64_t rows : job.import.prefill)
+        prefill += (prefill.empty() ? "" : ",") + std::to_string(rows);
+      emit.options.push_back("--prefill=" + prefill);
+      emit.options.push_back("--max-context=" + std::to_string(job.import.maxContext));
+    }
+    llvm::sort(emit.options);
+    bool environment = false;
+    FailureOr<std::string> bytes = emitModule(*module, emit, environment);
+    if (failed(bytes))
+      return environment ? ExitCode::ExitEnvironment : internalOrRejected("module");
+    if (job.output == "-" && isatty(STDOUT_FILENO) && !job.force)
+      return fail("a module is binary and standard output is a terminal; use -o FILE, or -f to write it anyway", ExitCode::ExitUsage);
+    return writeOutput(job.output, *bytes);
+  }
+
+private:
+  int import() {
+    if (job.from != Stage::Model)
+      return fail("--compile-from needs a .mlir file, and '" + job.input + "' is a directory", ExitCode::ExitUsage);
+    FailureOr<Config> config = readConfig(&context, job.input);
+    if (failed(config))
+      return ExitCode::ExitRejected;
+    FailureOr<std::unique_ptr<Checkpoint>> checkpoint = readCheckpoint(&context, job.input);
+    if (failed(checkpoint))
+      return ExitCode::ExitRejected;
+    if (!job.maxContextGiven)
+      job.import.maxContext = std::min(job.import.maxContext, config->maxPositions);
+    else if (job.import.maxContext > config->maxPositions)
+      emitWarning(UnknownLoc::get(&context)) << "--max-context=" << job.import.maxContext << " is above max_position_embeddings ("
+                                             << config->maxPositions << ") of " << config->file;
+    FailureOr<OwningOpRef<ModuleOp>> imported = importModel(&context, *config, checkpoint->get(), job.import);
+    if (failed(imported))
+      return ExitCode::ExitRejected;
+    module = std::move(*imported);
+    if (!job.report)
+      return ExitCode::ExitOk;
+    FailureOr<Report> report = makeReport(*module, *config, checkpoint->get(), job.contexts);
+    if (failed(report))
+      return ExitCode::ExitRejected;
+    std::string text;
+    llvm::raw_string_ostream os(text);
+    job.reportJson ? printReportJson(*report, os) : printReport(*report, os);
+    return writeOutput(job.output, text);
+  }
+
+  int parse() {
+    if (job.report)
+      return fail("--report needs a checkpoint directory, and '" + job.input + "' is none", ExitCode::ExitRejected);
+    auto buffer = llvm::MemoryBuffer::getFileOrSTDIN(job.input);
+    if (!buffer)
+      return fail("cannot read '" + job.input + "': " + buffer.getError().message(), ExitCode::ExitRejected);
+    if (isTooDeep((*buffer)->getBuffer()))
+      return fail("'" + job.input + "' nests brackets deeper than " + Twine(kMaxNesting) + "; graphs of v4c do not", ExitCode::ExitRejected);
+    sources.AddNewSourceBuffer(std::move(*buffer), llvm::SMLoc());
+    handler = std::make_unique<SourceMgrDiagnosticHandler>(sources, &context);
+    module = parseSourceFile<ModuleOp>(sources, &context);
+    if (!module)
+      return ExitCode::ExitRejected;
+    // A graph without attributes of its own is a model of nothing; the stages need only functions.
+    return ExitCode::ExitOk;
+  }
+
+  int runStage(Stage stage) {
+    PassManager pm(&context);
+    if (failed(applyPassManagerCLOptions(pm)))
+      return ExitCode::ExitUsage;
+    applyDefaultTimingPassManagerCLOptions(pm);
+    if (stage == job.from)
+      pm.addPass(createVerifyOnly(stage));
+    else
+      buildStage(pm, stage, job.lowering);
+    if (failed(pm.run(*module)))
+      return internalOrRejected(stageName(stage));
+    if (stage == Stage::Graph) {
+      std::string text = printModule(*module);
+      (*module)->setAttr("v4.graph_hash", StringAttr::get(&context, llvm::utohexstr(llvm::xxh3_64bits(text), true)));
+    }
+    if (job.dumpDir.empty())
+      return ExitCode::ExitOk;
+    std::string path = (job.dumpDir + "/" + Twine(static_cast<int>(stage)) + "." + stageName(stage) + ".mlir").str();
+    return writeOutput(path, printModule(*module));
+  }
+
+  static std::unique_ptr<Pass> createVerifyOnly(Stage stage);
+
+  /// A graph that a person wrote or edited is at fault itself; one that was imported is not.
+  int internalOrRejected(StringRef stage) {
+    if (!fromCheckpoint)
+      return ExitCode::ExitRejected;
+    llvm::errs() << "v4c: internal error in stage '" << stage << "'. This is a bug of v4c. To reproduce it, keep what\n"
+                 << "  v4c " << job.input << " --numerics=f32 --compile-to=model -o reproducer.mlir\n"
+                 << "writes (it holds no weights) and compile it: v4c reproducer.mlir --numerics=f32 --plan=" << job.lowering.plan
+                 << " -o m.v4m\n";
+    return ExitCode::ExitInternal;
+  }
+
+  MLIRContext &context;
+  Job job;
+  llvm::SourceMgr sources;
+  std::unique_ptr<SourceMgrDiagnosticHandler> handler;
+  OwningOpRef<ModuleOp> module;
+  bool fromCheckpoint = false;
+};
+} // namespace
+
+std::unique_ptr<Pass> Compilation::createVerifyOnly(Stage stage) { return createStageVerifier(stage); }
+
+static int printList(StringRef what, MLIRContext &context) {
+  if (what == "stages")
+    for (const StageInfo &info : getStages())
+      llvm::outs() << info.name << "\t" << info.summary << "\n";
+  else if (what == "plans")
+    for (StringRef name : getFusionStrategies())
+      llvm::outs() << name << "\n";
+  else if (what == "targets")
+    llvm::outs() << "cpu\tx86-64; cpu:native, cpu:x86-64-v2, cpu:x86-64-v3, cpu:x86-64-v4 or an LLVM processor name\n";
+  else if (what == "passes")
+    llvm::outs() << "v4-opt --list-passes prints them\n";
+  else
+    for (RegisteredOperationName name : context.getRegisteredOperationsByDialect("v4"))
+      llvm::outs() << name.getStringRef() << "\n";
+  return ExitCode::ExitOk;
+}
+
+static void onInterrupt(int) { _exit(ExitCode::ExitInterrupted); }
+
+int main(int argc, char **argv) {
+  std::signal(SIGINT, onInterrupt);
+  std::signal(SIGPIPE, SIG_IGN);
+  ToolSpec tool = makeTool();
+  ParsedOptions options = ::v4::parseOptions(tool, argc, argv);
+  if (options.exit)
+    return *options.exit;
+
+  registerAsmPrinterCLOptions();
+  registerMLIRContextCLOptions();
+  registerPassManagerCLOptions();
+  registerDefaultTimingManagerCLOptions();
+  std::vector<const char *> flags = {"v4c"};
+  for (const std::string &flag : options.passedThrough)
+    flags.push_back(flag.c_str());
+  std::string errors;
+  llvm::raw_string_ostream errorStream(errors);
+  if (!llvm::cl::ParseCommandLineOptions(flags.size(), flags.data(), "", &errorStream))
+    return ::v4::usageError(tool, StringRef(errors).trim().str());
+
+  DialectRegistry registry;
+  registerAllDialects(registry);
+  registerAllExtensions(registry);
+  registry.insert<V4Dialect>();
+  registerBufferizableOpInterfaceModels(registry);
+  mlir::v4::registerTransformOps(registry);
+  MLIRContext context(registry);
+  context.loadDialect<V4Dialect>();
+  loadFrontendDialects(&context);
+  if (options.has("list"))
+    return printList(options.get("list"), context);
+
+  Job job;
+  std::string error = readOptions(options, job);
+  if (!error.empty())
+    return ::v4::usageError(tool, error);
+  // A crash of the compiler is an exit code with a report, never a signal.
+  llvm::CrashRecoveryContext::Enable();
+  llvm::CrashRecoveryContext recovery;
+  int code = ExitCode::ExitInternal;
+  if (!recovery.RunSafely([&] { code = Compilation(context, job).run(); })) {
+    llvm::errs() << "v4c: internal error: the compiler crashed. This is a bug of v4c; please report the command line and config.json\n"
+                 << "(--mlir-pass-pipeline-crash-reproducer=FILE writes the failing IR, which holds no weights).\n";
+    return ExitCode::ExitInternal;
+  }
+  return code;
+}
