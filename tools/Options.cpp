@@ -53,9 +53,16 @@ std::string checkValue(const OptionSpec &option, std::string_view value) {
   return {};
 }
 
-/// Appends `text` wrapped at 100 columns, continued at column `indent`.
+/// Appends `text` wrapped at 100 columns, continued at column `indent`; a newline in it begins a new line there.
 void wrap(std::string &out, std::string_view text, size_t indent, size_t column) {
   constexpr size_t width = 100;
+  for (size_t end; (end = text.find('\n')) != std::string_view::npos; column = indent) {
+    wrap(out, text.substr(0, end), indent, column);
+    text.remove_prefix(end + 1);
+    if (text.empty())
+      return;
+    out.append(indent, ' ');
+  }
   while (!text.empty()) {
     size_t end = std::min(text.find(' '), text.size());
     std::string_view word = text.substr(0, end);

@@ -115,10 +115,12 @@ TEST(Options, HelpWrapsLongText) {
   for (int i = 0; i < 60; ++i)
     longHelp += "word" + std::to_string(i) + " ";
   tool.options[0].help = longHelp;
+  tool.footer = "first line\nsecond line\n";
   std::string text = helpText(tool);
   for (const std::string &line : splitList(text, '\n'))
     EXPECT_LE(line.size(), 100u) << line;
   EXPECT_NE(text.find("word59"), std::string::npos);
+  EXPECT_TRUE(text.ends_with("\n\nfirst line\nsecond line\n")) << text;
 }
 
 TEST(Options, Numbers) {
