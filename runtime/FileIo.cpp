@@ -2,6 +2,7 @@
 // Mapping and writing files through POSIX calls; every failure names the file.
 #include "runtime/FileIo.h"
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <climits>
@@ -161,6 +162,21 @@ Expected<Pages> readFile(const std::string &path) {
   }
   ::close(*descriptor);
   return pages;
+}
+
+Expected<std::string> readStandardInput() {
+  std::string text;
+  std::array<char, 1 << 16> block;
+  for (;;) {
+    ssize_t count = ::read(STDIN_FILENO, block.data(), block.size());
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count < 0)
+      return errnoStatus("cannot read", "standard input", errno);
+    if (count == 0)
+      return text;
+    text.append(block.data(), static_cast<size_t>(count));
+  }
 }
 
 OutputFile::~OutputFile() { discard(); }

@@ -14,11 +14,12 @@ ToolSpec toolSpec() {
   ToolSpec tool;
   tool.name = "v4-dump";
   tool.summary = "prints what a compiled module holds: provenance, parameters, state, launches, executables";
-  tool.usage = "M.v4m [--json]";
+  tool.usage = "M.v4m|- [--json]";
   tool.version = concat("v4-dump ", V4_VERSION_STRING, " (module format ", moduleMajor, ".", moduleMinor, ")");
   tool.minPositionals = tool.maxPositionals = 1;
   tool.positionalName = "M.v4m";
   tool.examples = {{"v4-dump m.v4m", "everything, as text"},
+                   {"v4c ckpt --numerics=f32 -o - | v4-dump -", "without a file"},
                    {"v4-dump m.v4m --json | jq '.targets[0].entries[0].launches[].name'", "the launch list of decode"}};
   tool.options = {{"json", "", "output", "JSON (schema \"v4-dump\", version 1) instead of text"}};
   return tool;
@@ -361,6 +362,14 @@ void printJson(const fbs::Module &module) {
   print(w.out);
 }
 
+Expected<ModuleFile> readModule(const std::string &path) {
+  if (path != "-")
+    return ModuleFile::read(path);
+  Expected<std::string> text = readStandardInput();
+  V4_RETURN_IF_ERROR(text);
+  return ModuleFile::copy({reinterpret_cast<const std::byte *>(text->data()), text->size()});
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -368,7 +377,7 @@ int main(int argc, char **argv) {
   ParsedOptions options = parseOptions(tool, argc, argv);
   if (options.exit)
     return *options.exit;
-  Expected<ModuleFile> file = ModuleFile::read(options.positionals[0]);
+  Expected<ModuleFile> file = readModule(options.positionals[0]);
   if (!file) {
     Status status = file.takeStatus();
     std::fprintf(stderr, "v4-dump: error: %s\n", std::string(status.message()).c_str());

@@ -27,7 +27,7 @@ ToolSpec toolSpec() {
   ToolSpec tool;
   tool.name = "v4-run";
   tool.summary = "runs a compiled module on a prompt of token ids";
-  tool.usage = "M.v4m --weights=CHECKPOINT --tokens=1,2,3 [options]  |  M.v4m --case=GOLDEN_DIR [options]";
+  tool.usage = "M.v4m|- --weights=CHECKPOINT --tokens=1,2,3 [options]  |  M.v4m|- --case=GOLDEN_DIR [options]";
   tool.version = concat("v4-run ", v4_version(), " (module format 1.0)");
   tool.minPositionals = tool.maxPositionals = 1;
   tool.positionalName = "M.v4m (compile one with v4c)";
@@ -557,7 +557,13 @@ private:
   Status loadModule() {
     v4_module_options moduleOptions = {sizeof moduleOptions, "cpu"};
     v4_module *loaded = nullptr;
-    V4_RETURN_IF_ERROR(take(v4_module_load(command.module.c_str(), &moduleOptions, &loaded)));
+    if (command.module == "-") {
+      Expected<std::string> bytes = readStandardInput();
+      V4_RETURN_IF_ERROR(bytes);
+      V4_RETURN_IF_ERROR(take(v4_module_load_memory(bytes->data(), bytes->size(), &moduleOptions, &loaded)));
+    } else {
+      V4_RETURN_IF_ERROR(take(v4_module_load(command.module.c_str(), &moduleOptions, &loaded)));
+    }
     module.reset(loaded);
     info.struct_size = sizeof info;
     return take(v4_module_get_info(loaded, &info));
