@@ -400,6 +400,44 @@ TEST_F(CliTest, TapsAndTraceAndProfile) {
   EXPECT_EQ(toy({tokenList(prompt)}).out, "");
 }
 
+TEST_F(CliTest, ChunkAndThreadsTakeEffect) {
+  auto entries = [&](std::vector<std::string> more) {
+    more.insert(more.end(), {tokenList(randomTokens(38, 8)), "--trace=" + (dir / "trace")});
+    EXPECT_EQ(toy(more).exit, 0);
+    auto trace = json::parseFile(dir / "trace");
+    std::vector<std::string> names;
+    for (const json::Value &event : trace->find("traceEvents")->elements)
+      if (event.find("name")->string == "embed" && !event.find("cat")->string.starts_with("mtp"))
+        names.push_back(event.find("cat")->string);
+    return names;
+  };
+  EXPECT_EQ(entries({}), (std::vector<std::string>{"prefill_8"}));
+  EXPECT_EQ(entries({"--chunk=3"}), (std::vector<std::string>{"prefill_4", "prefill_4", "prefill_4"}));
+  EXPECT_EQ(entries({"--chunk=1"}), std::vector<std::string>(8, "decode"));
+
+  writeText(module, moduleBytes(*toyModule({.maxContext = 4000000})));
+  for (int threads : {1, 3}) {
+    int seen = 0;
+    runTool(V4_RUN, {module, "--weights=" + (dir / "ckpt"), "--tokens=1", "--generate=3900000",
+                     "--threads=" + std::to_string(threads)},
+            {}, 0, [&](pid_t child) {
+              std::string tasks = "/proc/" + std::to_string(child) + "/task";
+              for (int i = 0; i != 300 && seen < threads; ++i) {
+                ::usleep(10000);
+                seen = 0;
+                if (DIR *handle = ::opendir(tasks.c_str())) {
+                  while (const dirent *entry = ::readdir(handle))
+                    seen += entry->d_name[0] != '.';
+                  ::closedir(handle);
+                }
+              }
+              ::usleep(50000); // one more than asked for would have started by now
+              ::kill(child, SIGINT);
+            });
+    EXPECT_EQ(seen, threads);
+  }
+}
+
 TEST_F(CliTest, UsageErrors) {
   struct Usage {
     std::vector<std::string> arguments;

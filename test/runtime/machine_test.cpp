@@ -16,6 +16,7 @@
 #include <limits>
 #include <set>
 #include <sstream>
+#include <unistd.h>
 
 using namespace v4;
 using namespace v4::test;
@@ -251,6 +252,23 @@ TEST(ThreadPool, EveryWorkgroupRunsOnce) {
     }
     for (size_t i = 0; i != counts.size(); ++i)
       EXPECT_EQ(counts[i].load(), wanted[i]) << i;
+  }
+}
+
+void slowly(void *const *bindings, uint32_t workgroup) {
+  ::usleep(workgroup % 3 * 300);
+  static_cast<std::atomic<uint32_t> *>(bindings[0])[workgroup].store(1);
+}
+
+TEST(ThreadPool, ReturnsWhenTheSlowestHasFinished) {
+  ThreadPool pool;
+  ASSERT_TRUE(pool.start(4).ok());
+  for (int round = 0; round != 50; ++round) {
+    std::atomic<uint32_t> done[6] = {};
+    void *bindings[] = {done};
+    pool.run(slowly, bindings, 6);
+    for (auto &flag : done)
+      ASSERT_EQ(flag.load(), 1u) << round;
   }
 }
 
