@@ -125,6 +125,15 @@ def PlanArenaPass : Pass<"v4-plan-arena", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
 }
 
+def RotatePairsPass : Pass<"v4-rotate-pairs", "::mlir::func::FuncOp"> {
+  let summary = "v4.rope on vectors of pairs";
+  let description = [{
+    The template of `v4.rope` on a tile: the pairs of a row are read as one vector, `vector.deinterleave` splits them, `vector.interleave` joins
+    the results. The decomposition walks every second column, and no upstream pattern vectorises that.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect", "::mlir::vector::VectorDialect"];
+}
+
 def SplitPhasesPass : Pass<"v4-split-phases", "::mlir::ModuleOp"> {
   let summary = "one function of one workgroup per phase";
   let description = [{
@@ -138,7 +147,7 @@ def ThreadDestinationsPass : Pass<"v4-thread-destinations", "::mlir::func::FuncO
   let summary = "build results where they belong";
   let description = [{
     A value that `bufferization.materialize_in_destination` copies, and that is built step by step in a `tensor.empty` (destination-style ops,
-    loops, insertions), is built in the destination from the start. Upstream's `eliminate-empty-tensors` puts the destination in place of the
+    loops, insertions, conditions), is built in the destination from the start; likewise the tile that a grid inserts into its output. Upstream's `eliminate-empty-tensors` puts the destination in place of the
     empty tensor too, but keeps the copy, and one-shot bufferization then finds a conflict with every loop in between.
   }];
 }
