@@ -27,8 +27,9 @@ struct Error {
   size_t offset = 0;
 };
 
-/// Receives a document piece by piece, so that a reader with a fixed schema never builds what it does not want. A method
-/// that returns false has called `fail`, which ends the parse. `offset` is the byte just behind the current token.
+/// Receives a document piece by piece, so that a reader with a fixed schema never builds what it does not want. A
+/// method that returns false has called `fail`, which ends the parse. `offset` is the byte just behind the current
+/// token.
 class Handler {
 public:
   virtual ~Handler() = default;
