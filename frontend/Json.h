@@ -5,6 +5,7 @@
 #define V4_FRONTEND_JSON_H
 
 #include "llvm/ADT/StringRef.h"
+#include "llvm/ADT/Twine.h"
 #include <cstdint>
 #include <memory>
 #include <string>

@@ -77,6 +77,23 @@ TEST(ElfImage, FindsAndRunsFunctions) {
   EXPECT_EQ(values[2], 3);
 }
 
+TEST(ElfImage, EveryWayOfLinking) {
+  for (const char *name : {"kernels", "kernels-sysv", "kernels-relr", "kernels-symbolic"}) {
+    SCOPED_TRACE(name);
+    std::string bytes = readText(std::string(V4_TEST_IMAGES) + "/" + name + ".so");
+    auto elf = ElfImage::load(bytesOf(bytes));
+    ASSERT_TRUE(elf) << elf.takeStatus().message();
+    auto table = reinterpret_cast<KernelFunction>(elf->symbol("toy_table"));
+    ASSERT_NE(table, nullptr);
+    EXPECT_EQ(elf->symbol("toy_pointers"), nullptr) << "data is no kernel";
+    int32_t values[4] = {};
+    void *bindings[] = {values};
+    for (uint32_t i = 0; i != 4; ++i)
+      table(bindings, i);
+    EXPECT_EQ((std::vector<int32_t>(values, values + 4)), (std::vector<int32_t>{1, 40, 2, 60}));
+  }
+}
+
 TEST(ElfImage, EveryTruncationIsRefusedOrHarmless) {
   std::string bytes = image();
   // Sections and their names follow the last segment and are not read.
@@ -180,13 +197,9 @@ TEST(ElfImage, EveryDefectIsNamed) {
   refused("name lies outside the string table", [](auto &e) { e.symbol(1).st_name = UINT32_MAX; });
   refused("string table does not end in NUL", [](auto &e) { e.dynamic(DT_STRSZ).d_un.d_val = 3; e.symbol(1).st_name = 1; });
   refused("the undefined symbol 'toy_", [](auto &e) { e.symbol(1).st_shndx = SHN_UNDEF; });
-  // Relocations: the entry of the symbol size makes room for a table, and the identifier note for its contents.
   auto rela = [](ElfEditor &e, uint64_t table, uint64_t bytes) {
-    Elf64_Dyn *at = &e.dynamic(DT_SYMENT);
-    *at = {DT_RELA, {table}};
-    // The terminator moves into the zeroes behind the file's part of the segment.
-    e.dynamic(DT_NULL) = {DT_RELASZ, {bytes}};
-    e.segment(PT_DYNAMIC).p_memsz += 16;
+    e.dynamic(DT_RELA).d_un.d_val = table;
+    e.dynamic(DT_RELASZ).d_un.d_val = bytes;
   };
   refused("relocation table lies outside", [&](auto &e) { rela(e, UINT64_MAX - 8, 24); });
   refused("relocation table lies outside", [&](auto &e) { rela(e, 0, uint64_t(1) << 40); });
