@@ -48,7 +48,7 @@ def V4_WeightAttr : V4_Attr<"Weight", "weight"> {
   }];
   let parameters = (ins StringRefParameter<>:$tensor, "::mlir::Type":$dtype, ArrayRefParameter<"int64_t">:$shape,
                         DefaultValuedParameter<"int64_t", "0">:$offset, DefaultValuedParameter<"int64_t", "0">:$stride);
-  let assemblyFormat = "`<` $tensor `,` $dtype `,` `[` $shape `]` (`,` struct($offset, $stride)^)? `>`";
+  let assemblyFormat = "`<` $tensor `,` $dtype `,` `[` $shape `]` (`offset` `=` $offset^)? (`stride` `=` $stride^)? `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
     bool isTable() const { return getStride() > 0 || getTensor().contains("{e}"); }

@@ -379,7 +379,7 @@ LogicalResult mlir::v4::parseHeader(MLIRContext *context, StringRef text, uint64
   if (!text.starts_with("{"))
     return fileError(context, path) << "is not a safetensors file: its header must start with '{'";
   if (!json::parse(text, handler, error))
-    return fileError(context, path) << "header, byte " << 8 + error.offset << ": " << error.message;
+    return contentError(context, path) << "header, byte " << 8 + error.offset << ": " << error.message;
 
   auto &ranges = handler.ranges;
   llvm::sort(ranges, [](const auto &a, const auto &b) {
@@ -389,10 +389,10 @@ LogicalResult mlir::v4::parseHeader(MLIRContext *context, StringRef text, uint64
   StringRef previous;
   for (const auto &range : ranges) {
     if (range.begin < expected)
-      return fileError(context, path) << "the bytes of tensors " << json::quoted(previous) << " and "
+      return contentError(context, path) << "the bytes of tensors " << json::quoted(previous) << " and "
                                       << json::quoted(range.name) << " overlap";
     if (range.begin > expected)
-      return fileError(context, path) << "bytes " << expected << " to " << range.begin
+      return contentError(context, path) << "bytes " << expected << " to " << range.begin
                                       << " of the payload belong to no tensor";
     expected = range.end;
     previous = range.name;
@@ -414,7 +414,7 @@ LogicalResult mlir::v4::parseIndex(MLIRContext *context, StringRef text, StringR
     return emitError(FileLineColLoc::get(context, path, line, column)) << "not a valid index: " << error.message;
   }
   if (!handler.sawMap)
-    return fileError(context, path) << "not a valid index: \"weight_map\" is missing";
+    return contentError(context, path) << "not a valid index: \"weight_map\" is missing";
   return success();
 }
 

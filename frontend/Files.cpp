@@ -16,8 +16,13 @@ std::string mlir::v4::joinPath(StringRef directory, StringRef name) {
   return path.str().str();
 }
 
+// Line and column would mean nothing here, and a location with a file name makes handlers load that file to show a line.
 InFlightDiagnostic mlir::v4::fileError(MLIRContext *context, StringRef path) {
-  return emitError(FileLineColLoc::get(context, path, 0, 0));
+  return emitError(UnknownLoc::get(context)) << "'" << path << "' ";
+}
+
+InFlightDiagnostic mlir::v4::contentError(MLIRContext *context, StringRef path) {
+  return emitError(UnknownLoc::get(context)) << "'" << path << "': ";
 }
 
 FailureOr<InputFile> InputFile::open(MLIRContext *context, StringRef path) {

@@ -13,8 +13,10 @@ namespace mlir::v4 {
 
 std::string joinPath(StringRef directory, StringRef name);
 
-/// Starts an error about a whole file.
+/// Starts an error about a whole file: "'path' ", to be followed by a verb.
 InFlightDiagnostic fileError(MLIRContext *context, StringRef path);
+/// Starts an error about something in a file: "'path': ".
+InFlightDiagnostic contentError(MLIRContext *context, StringRef path);
 
 /// A regular file that is open for reading.
 class InputFile {

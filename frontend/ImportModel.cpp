@@ -477,7 +477,7 @@ FailureOr<const Unit *> Importer::findLayer() {
     if (!llvm::is_contained(present, name))
       present.push_back(name);
   }
-  return fileError(context, config.file) << "the model has no layer '" << options.layer << "'; it has "
+  return contentError(context, config.file) << "the model has no layer '" << options.layer << "'; it has "
                                          << llvm::join(present, ", ") << ", mtp and head";
 }
 
@@ -538,24 +538,19 @@ void mlir::v4::loadFrontendDialects(MLIRContext *context) {
 FailureOr<OwningOpRef<ModuleOp>> mlir::v4::importModel(MLIRContext *context, const Config &config,
                                                        const Checkpoint *checkpoint, const ImportOptions &options) {
   if (options.maxContext < 1 || options.maxContext > maxContextLimit)
-    return fileError(context, config.file) << "a maximum context of " << options.maxContext
+    return contentError(context, config.file) << "a maximum context of " << options.maxContext
                                            << " is not supported; accepted: 1 to " << maxContextLimit;
   for (int64_t rows : options.prefill)
     if (rows < 1 || rows > maxRows || rows * config.expertsPerToken > INT32_MAX)
-      return fileError(context, config.file)
+      return contentError(context, config.file)
              << "a prefill bucket of " << rows << " rows is not supported; accepted: 1 to "
              << std::min<int64_t>(maxRows, INT32_MAX / config.expertsPerToken);
-  if (options.maxContext > config.maxPositions)
-    emitWarning(FileLineColLoc::get(context, config.file, 0, 0))
-        << "a maximum context of " << options.maxContext << " exceeds 'max_position_embeddings', "
-        << config.maxPositions;
   loadFrontendDialects(context);
   FailureOr<ModelParameters> parameters =
       resolveParameters(context, config, checkpoint, options.mtp || options.layer == "mtp");
   if (failed(parameters))
     return failure();
   if (parameters->hasDrafter)
-    emitRemark(FileLineColLoc::get(context, checkpoint->directory, 0, 0))
-        << "the checkpoint holds a DSpark drafter, which is left out";
+    emitRemark(UnknownLoc::get(context)) << "'" << checkpoint->directory << "' holds a DSpark drafter, which is left out";
   return Importer(context, config, options, std::move(*parameters)).run();
 }

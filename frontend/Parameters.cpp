@@ -239,7 +239,7 @@ private:
 
   InFlightDiagnostic tensorError(StringRef name, const TensorRecord &record) {
     wrong = true;
-    return fileError(context, checkpoint.pathOf(record))
+    return contentError(context, checkpoint.pathOf(record))
            << "tensor " << json::quoted(name) << " is " << describeTensor(record.dtype, record.shape);
   }
 
@@ -437,7 +437,7 @@ private:
       names += (names.empty() ? "" : ", ") + json::quoted(name);
     if (missing.size() > shown)
       names += " and " + std::to_string(missing.size() - shown) + " more";
-    InFlightDiagnostic diagnostic = fileError(context, checkpoint.directory);
+    InFlightDiagnostic diagnostic = contentError(context, checkpoint.directory);
     diagnostic << missing.size() << (missing.size() == 1 ? " tensor is missing: " : " tensors are missing: ") << names;
     if (mtp && onlyMtp)
       diagnostic << "; this checkpoint has no MTP block, compile without --mtp";
@@ -455,7 +455,7 @@ private:
       return success();
     llvm::sort(extra);
     const TensorRecord &record = *checkpoint.find(extra.front());
-    InFlightDiagnostic diagnostic = fileError(context, checkpoint.pathOf(record));
+    InFlightDiagnostic diagnostic = contentError(context, checkpoint.pathOf(record));
     diagnostic << "tensor " << json::quoted(extra.front()) << " is not a parameter of this model";
     if (extra.size() > 1)
       diagnostic << "; neither are " << extra.size() - 1 << " more";
@@ -522,11 +522,11 @@ std::vector<ParameterSpec> mlir::v4::listParameters(const Config &config, bool m
 FailureOr<ModelParameters> mlir::v4::resolveParameters(MLIRContext *context, const Config &config,
                                                        const Checkpoint *checkpoint, bool mtp) {
   if (mtp && config.drafter)
-    return fileError(context, config.file)
+    return contentError(context, config.file)
            << "'compress_ratios' ends like that of a release with a DSpark drafter, and --mtp needs an MTP block; compile "
               "without --mtp";
   if (mtp && config.mtpBlocks == 0)
-    return fileError(context, config.file)
+    return contentError(context, config.file)
            << "'num_nextn_predict_layers' is 0, and --mtp needs an MTP block; compile without --mtp";
   if (checkpoint)
     return Resolver(context, config, *checkpoint).run(mtp);

@@ -208,7 +208,8 @@ void mlir::v4::printReport(const Report &report, llvm::raw_ostream &os) {
       if (row.layers > 0)
         visit(row);
     visit(report.total);
-    if (report.mtp)
+    // Without mtp entries the module holds no state of the block.
+    if (report.mtp && report.mtp->stateCapacity > 0)
       visit(*report.mtp);
   };
   rows([&](const ReportRow &row) { os << llvm::right_justify(row.name, 30); });

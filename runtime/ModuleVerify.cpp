@@ -62,9 +62,16 @@ private:
     return {};
   }
 
+  /// FlatBuffers checks where a vector's length is, not that its elements are aligned.
+  template <typename T> static bool aligned(const flatbuffers::Vector<T> *vector) {
+    return !vector || reinterpret_cast<uintptr_t>(vector->Data()) % alignof(uint64_t) == 0;
+  }
+
   static Status checkShape(std::string_view where, DType dtype, const Shape *shape, uint64_t &bytes) {
     if (elementBytes(dtype) == 0)
       return bad(where, "element type ", static_cast<unsigned>(dtype), " is unknown");
+    if (!aligned(shape))
+      return bad(where, "its shape is not aligned in the file");
     if (!shape || shape->size() == 0)
       return bad(where, "it has no shape");
     if (shape->size() > 8)
@@ -408,6 +415,8 @@ private:
       std::string where = concat(entryName, ", ", at("launch", i, launch.name()));
       if (text(launch.name()).empty())
         return bad(where, "it has no name");
+      if (!aligned(launch.bindings()) || !aligned(launch.zero()))
+        return bad(where, "its bindings are not aligned in the file");
       if (launch.kernel() >= kernels)
         return bad(where, "kernel ", launch.kernel(), " does not exist; there are ", kernels);
       uint32_t wanted = target.kernels()->Get(launch.kernel())->bindings();

@@ -22,13 +22,13 @@ Expected<std::shared_ptr<const Weights>> Weights::load(std::shared_ptr<const Mod
   weights->checkpoint = std::move(*checkpoint);
 
   const fbs::Module &root = weights->owner->root();
-  std::vector<bool> used(weights->checkpoint.tensors().size());
+  std::vector<bool> seen(weights->checkpoint.tensors().size());
   if (root.parameters())
     for (const fbs::Parameter *parameter : *root.parameters())
-      V4_RETURN_IF_ERROR(weights->bind(*parameter, used));
+      V4_RETURN_IF_ERROR(weights->bind(*parameter, seen));
 
-  for (size_t i = 0; i != used.size(); ++i) {
-    if (used[i])
+  for (size_t i = 0; i != seen.size(); ++i) {
+    if (seen[i])
       continue;
     const std::string &name = weights->checkpoint.tensors()[i].info->name;
     const auto *ignored = root.provenance()->ignored();
@@ -43,7 +43,7 @@ Expected<std::shared_ptr<const Weights>> Weights::load(std::shared_ptr<const Mod
   return std::shared_ptr<const Weights>(std::move(weights));
 }
 
-Status Weights::checkTensor(const fbs::Parameter &parameter, const std::string &name, std::vector<bool> &used,
+Status Weights::checkTensor(const fbs::Parameter &parameter, const std::string &name, std::vector<bool> &seen,
                             const Checkpoint::Tensor *&out) const {
   const fbs::Source &source = *parameter.source();
   out = checkpoint.find(name);
@@ -56,7 +56,7 @@ Status Weights::checkTensor(const fbs::Parameter &parameter, const std::string &
     return invalid(checkpoint.shard(out->shard).mapping().path(), ": tensor '", name, "' is ", info.dtype, " ",
                    shapeText(info.shape), ", the module expects ", dtypeName(source.dtype()), " ",
                    shapeText(*source.shape()), "; compile the module from this checkpoint");
-  used[static_cast<size_t>(out - checkpoint.tensors().data())] = true;
+  seen[static_cast<size_t>(out - checkpoint.tensors().data())] = true;
   return {};
 }
 
@@ -64,16 +64,29 @@ Expected<const std::byte *> Weights::aligned(const Checkpoint::Tensor &tensor, B
   if (reinterpret_cast<uintptr_t>(range.data()) % alignment == 0)
     return range.data();
   // Kernels rely on element alignment, which a safetensors payload does not promise: the same bytes, moved.
-  Expected<Pages> pages = Pages::allocate(range.size(), concat("tensor '", tensor.info->name, "'"));
-  V4_RETURN_IF_ERROR(pages);
-  std::memcpy(pages->data(), range.data(), range.size());
+  Expected<std::byte *> copy = allocate(range.size());
+  V4_RETURN_IF_ERROR(copy);
+  std::memcpy(*copy, range.data(), range.size());
   checkpoint.shard(tensor.shard).mapping().drop(range);
   copied += range.size();
-  copies.push_back(std::move(*pages));
-  return copies.back().data();
+  return *copy;
 }
 
-Status Weights::bind(const fbs::Parameter &parameter, std::vector<bool> &used) {
+Expected<std::byte *> Weights::allocate(uint64_t size) {
+  // Experts can be a hundred thousand small rows: sharing blocks keeps the number of mappings below the system's limit.
+  constexpr uint64_t block = uint64_t(1) << 20, alignment = 64;
+  if (copies.empty() || used + size > copies.back().size()) {
+    Expected<Pages> pages = Pages::allocate(std::max(size, block), "weights that are not aligned in their file");
+    V4_RETURN_IF_ERROR(pages);
+    copies.push_back(std::move(*pages));
+    used = 0;
+  }
+  std::byte *out = copies.back().data() + used;
+  used += (size + alignment - 1) / alignment * alignment;
+  return out;
+}
+
+Status Weights::bind(const fbs::Parameter &parameter, std::vector<bool> &seen) {
   const fbs::Source &source = *parameter.source();
   std::string_view pattern = source.tensor()->string_view();
   bool perRow = pattern.find("{e}") != std::string_view::npos;
@@ -86,7 +99,7 @@ Status Weights::bind(const fbs::Parameter &parameter, std::vector<bool> &used) {
   addresses.reserve(rows);
   for (uint32_t row = 0; row != rows; ++row) {
     if (row == 0 || perRow)
-      V4_RETURN_IF_ERROR(checkTensor(parameter, rowName(pattern, row), used, tensor));
+      V4_RETURN_IF_ERROR(checkTensor(parameter, rowName(pattern, row), seen, tensor));
     uint64_t offset = source.offset() + (perRow ? 0 : row * source.stride());
     Bytes range = checkpoint.bytes(*tensor).subspan(offset, rowBytes);
     Expected<const std::byte *> address = aligned(*tensor, range, alignment);

@@ -22,15 +22,17 @@ public:
   uint64_t copiedBytes() const { return copied; }
 
 private:
-  Status bind(const fbs::Parameter &parameter, std::vector<bool> &used);
-  Status checkTensor(const fbs::Parameter &parameter, const std::string &name, std::vector<bool> &used,
+  Status bind(const fbs::Parameter &parameter, std::vector<bool> &seen);
+  Status checkTensor(const fbs::Parameter &parameter, const std::string &name, std::vector<bool> &seen,
                      const Checkpoint::Tensor *&out) const;
   Expected<const std::byte *> aligned(const Checkpoint::Tensor &tensor, Bytes range, unsigned alignment);
+  Expected<std::byte *> allocate(uint64_t size);
 
   std::shared_ptr<const Module> owner;
   Checkpoint checkpoint;
   std::vector<Bound> bound;
   std::vector<Pages> copies;
+  uint64_t used = 0; // bytes taken from the last of `copies`
   uint64_t copied = 0;
 };
 

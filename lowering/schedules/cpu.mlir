@@ -14,6 +14,16 @@ module attributes {transform.with_named_sequence} {
     transform.yield %0 : !transform.any_op
   }
 
+  transform.named_sequence @is_elementwise(%op: !transform.any_op {transform.readonly}) -> !transform.any_op {
+    transform.match.operation_name %op ["linalg.generic", "linalg.fill"] : !transform.any_op
+    %0 = transform.match.structured %op : (!transform.any_op) -> !transform.any_op {
+    ^bb0(%generic: !transform.any_op):
+      transform.match.structured.dim %generic[all] {parallel} : !transform.any_op
+      transform.match.structured.yield %generic : !transform.any_op
+    }
+    transform.yield %0 : !transform.any_op
+  }
+
   transform.named_sequence @clean(%kernel: !transform.any_op {transform.readonly}) {
     transform.apply_patterns to %kernel {
       transform.apply_patterns.canonicalization
@@ -32,7 +42,9 @@ module attributes {transform.with_named_sequence} {
     %tiles = transform.v4.tile %columns rows [4, 4] fuse "reductions" : (!transform.any_op) -> !transform.any_op
     transform.include @clean failures(propagate) (%kernel) : (!transform.any_op) -> ()
 
-    // 2. Everything into register tiles, sums step by step.
+    // 2. Everything into register tiles: elementwise ops a part of a row at a time, sums step by step.
+    %elementwise = transform.collect_matching @is_elementwise in %kernel : (!transform.any_op) -> !transform.any_op
+    %parts = transform.v4.tile %elementwise rows [1, 1, 1, 1, 1] lanes 64 unless_below 128 : (!transform.any_op) -> !transform.any_op
     %ops = transform.structured.match interface{LinalgOp} in %kernel : (!transform.any_op) -> !transform.any_op
     %registers = transform.v4.tile %ops rows [1, 1, 1, 4, 4] reduction 1 lanes 64 unless_below 256 : (!transform.any_op) -> !transform.any_op
     transform.include @clean failures(propagate) (%kernel) : (!transform.any_op) -> ()

@@ -18,17 +18,17 @@ func.func @weight_shape(%w: tensor<4xf32> {v4.weight = #v4.weight<"w", f32, [0]>
 // -----
 
 // expected-error @below {{expected offset >= 0, found -4}}
-func.func @weight_offset(%w: tensor<4xf32> {v4.weight = #v4.weight<"w", f32, [4], offset = -4>}) { return }
+func.func @weight_offset(%w: tensor<4xf32> {v4.weight = #v4.weight<"w", f32, [4] offset = -4>}) { return }
 
 // -----
 
 // expected-error @below {{expected stride >= 0, found -16}}
-func.func @weight_stride(%w: tensor<4xf32> {v4.weight = #v4.weight<"w", f32, [4], stride = -16>}) { return }
+func.func @weight_stride(%w: tensor<4xf32> {v4.weight = #v4.weight<"w", f32, [4] stride = -16>}) { return }
 
 // -----
 
 // expected-error @below {{expected either {e} in the name or a stride, found both}}
-func.func @weight_both(%w: tensor<2x4xf32> {v4.weight = #v4.weight<"w.{e}", f32, [4], stride = 16>}) { return }
+func.func @weight_both(%w: tensor<2x4xf32> {v4.weight = #v4.weight<"w.{e}", f32, [4] stride = 16>}) { return }
 
 // -----
 
@@ -53,18 +53,18 @@ func.func @weight_rank(%w: tensor<4xf32> {v4.weight = #v4.weight<"w.{e}", f32, [
 // -----
 
 // expected-error @below {{expected a stride of at least the 16 bytes of a row of table 'w', found 8}}
-func.func @weight_overlap(%w: tensor<2x4xf32> {v4.weight = #v4.weight<"w", f32, [8], stride = 8>}) { return }
+func.func @weight_overlap(%w: tensor<2x4xf32> {v4.weight = #v4.weight<"w", f32, [8] stride = 8>}) { return }
 
 // -----
 
 // expected-error @below {{expected weight 'w' to end within the tensor's 16 bytes, found 20}}
-func.func @weight_end(%w: tensor<4xf32> {v4.weight = #v4.weight<"w", f32, [4], offset = 4>}) { return }
+func.func @weight_end(%w: tensor<4xf32> {v4.weight = #v4.weight<"w", f32, [4] offset = 4>}) { return }
 
 // -----
 
 // Three rows at a stride of 32 bytes end at byte 2*32 + 16.
 // expected-error @below {{expected weight 'w' to end within the tensor's 76 bytes, found 80}}
-func.func @weight_table_end(%w: tensor<3x4xf32> {v4.weight = #v4.weight<"w", f32, [19], stride = 32>}) { return }
+func.func @weight_table_end(%w: tensor<3x4xf32> {v4.weight = #v4.weight<"w", f32, [19] stride = 32>}) { return }
 
 // -----
 

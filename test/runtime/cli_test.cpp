@@ -2,6 +2,7 @@
 // v4-run and v4-dump as processes: outputs, comparisons, exit codes, messages, nothing left behind.
 #include "runtime/FileIo.h"
 #include "runtime/Json.h"
+#include "runtime/Module.h"
 #include "runtime/Npy.h"
 #include "test/runtime/Fixture.h"
 
@@ -512,6 +513,33 @@ TEST_F(CliTest, MemoryLimitIsAnEnvironmentError) {
   Outcome outcome = runTool(V4_RUN, {module, "--weights=" + (dir / "ckpt"), "--tokens=1", "--threads=1"}, {}, 512u << 20);
   expectExit(outcome, 3, "cannot allocate 1073741824 bytes for the arena");
   EXPECT_NE(outcome.err.find("arena: 1073741824 bytes"), std::string::npos) << "printed before it is taken";
+}
+
+TEST_F(CliTest, DamagedModulesNeverEndInASignal) {
+  std::string good = readText(module);
+  auto file = ModuleFile::copy(bytesOf(good));
+  ASSERT_TRUE(file);
+  const auto *image = file->root().targets()->Get(0)->images()->Get(0)->data();
+  size_t imageBegin = static_cast<size_t>(reinterpret_cast<const std::byte *>(image->data()) - file->bytes().data());
+  std::mt19937 generator(77);
+  std::set<int> exits;
+  for (int round = 0; round != 60; ++round) {
+    std::string payload = good.substr(moduleHeaderSize);
+    for (unsigned edits = 1 + generator() % 2; edits; --edits) {
+      size_t at; // the code itself is trusted
+      do
+        at = generator() % payload.size();
+      while (at + moduleHeaderSize >= imageBegin && at + moduleHeaderSize < imageBegin + image->size());
+      payload[at] = static_cast<char>(generator() % 2 ? generator() : 0xFF);
+    }
+    writeText(module, withHeader(payload));
+    Outcome outcome = toy({"--tokens=1,2,3,4,5,6", "--generate=3"});
+    exits.insert(outcome.exit);
+    EXPECT_LT(outcome.exit, 128) << "round " << round;
+    EXPECT_EQ(outcome.exit == 0, outcome.err.find("error: ") == std::string::npos) << outcome.exit << outcome.err;
+    EXPECT_LT(runTool(V4_DUMP, {module}).exit, 128);
+  }
+  EXPECT_TRUE(exits.contains(1));
 }
 
 TEST_F(CliTest, DumpText) {

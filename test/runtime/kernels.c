@@ -147,5 +147,13 @@ void toy_count(void *const *b, uint32_t workgroup) { __atomic_fetch_add((int32_t
 // out[w] += w + 1 for every workgroup: shows a workgroup that ran twice or not at all.
 void toy_touch(void *const *b, uint32_t workgroup) { ((int32_t *)b[0])[workgroup] += (int32_t)workgroup + 1; }
 
+// Reads through pointers that the loader must relocate.
+static const int32_t first[] = {1, 2, 3}, second[] = {40, 50, 60};
+const int32_t *const toy_pointers[] = {first, second, first + 1, second + 2};
+void toy_table(void *const *b, uint32_t workgroup) {
+  const int32_t *const volatile *table = toy_pointers;
+  ((int32_t *)b[0])[workgroup] = *table[workgroup % 4];
+}
+
 // A null store, for the crash report.
 void toy_crash(void *const *b, uint32_t workgroup) { *(volatile int *)0 = 1; }

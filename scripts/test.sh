@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# Builds everything and runs every test through ctest.
+#   scripts/test.sh              the normal build, in build/
+#   scripts/test.sh --asan       with AddressSanitizer and UBSan, in build-asan/
+#   scripts/test.sh --coverage   instrumented, in build-coverage/; prints the line coverage of loader, verifier and frontend
+# Arguments after -- go to ctest: scripts/test.sh -- -R passes
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/common.sh
+
+preset=dev
+while (($#)); do
+  case "$1" in
+    --asan) preset=asan ;;
+    --coverage) preset=coverage ;;
+    --help) sed -n '3,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --) shift; break ;;
+    *) echo "test.sh: error: unknown argument '$1'; see --help" >&2; exit 2 ;;
+  esac
+  shift
+done
+
+v4_install
+v4_build "$preset"
+build=build
+[[ $preset == dev ]] || build=build-$preset
+
+if [[ $preset == coverage ]]; then
+  profiles=$PWD/$build/profiles
+  rm -rf "$profiles"
+  export LLVM_PROFILE_FILE=$profiles/%4m.profraw # %4m: processes merge into four files per binary
+fi
+v4_say "testing"
+status=0
+ctest --test-dir "$build" --output-on-failure "$@" || status=$?
+
+if [[ $preset == coverage ]]; then
+  bin=/usr/lib/llvm-22/bin
+  "$bin/llvm-profdata" merge -o "$build/all.profdata" "$profiles"/*.profraw
+  objects=()
+  while IFS= read -r file; do
+    objects+=(-object "$file")
+  done < <(find "$build/bin" "$build/lib" -type f \( -perm -u+x -o -name '*.so*' \) ! -name '*.a')
+  v4_say "line coverage of the loader and verifier of modules, and of the frontend"
+  "$bin/llvm-cov" report "${objects[@]:1}" -instr-profile="$build/all.profdata" \
+    -show-region-summary=false -show-branch-summary=false -show-mcdc-summary=false \
+    runtime/{Module,ModuleVerify,Json,Npy,Safetensors,Checkpoint,Weights,ElfImage}.cpp frontend/*.cpp
+fi
+exit $status

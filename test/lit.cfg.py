@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The lit suites of v4c. ctest runs one folder at a time (test/CMakeLists.txt); by hand:
+
+    lit -v build/test/passes                 one folder
+    lit -v build/test/passes --filter form   some of its tests
+
+Substitutions, besides lit's own:
+    %configs       test/configs: config.json files of whole models
+    %golden        the unpacked golden cases, one folder each
+    %python        the Python that runs lit
+    %llvm_lib_dir  LLVM's libraries (libmlir_c_runner_utils and its like)
+    %shlibext      .so
+    %source_dir    the source tree; %build_dir the build tree
+Features: `long` (with --param long=1) for tests of minutes; `asan`, `coverage` for what such builds cannot run.
+"""
+
+import os
+
+import lit.formats
+
+config.name = "v4c"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["Inputs", "CMakeLists.txt", "configs", "golden", "runtime", "fuzz"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.v4_build_dir, "test")
+
+config.environment["PATH"] = os.pathsep.join(
+    [os.path.join(config.v4_build_dir, "bin"), config.llvm_tools_dir, os.environ.get("PATH", "")])
+config.environment["FILECHECK_OPTS"] = "-enable-var-scope"
+# Sanitizers report through the exit code of the tool; a compiler that ends need not free everything.
+config.environment["ASAN_OPTIONS"] = "detect_leaks=0"
+for name in ["HOME", "TMPDIR", "LLVM_PROFILE_FILE", "UBSAN_OPTIONS"]:
+    if name in os.environ:
+        config.environment[name] = os.environ[name]
+
+config.substitutions.extend([
+    ("%configs", os.path.join(config.test_source_root, "configs")),
+    ("%golden", os.path.join(config.test_exec_root, "golden")),
+    ("%python", "'%s'" % config.python),
+    ("%llvm_lib_dir", config.llvm_lib_dir),
+    ("%shlibext", ".so"),
+    ("%source_dir", config.v4_source_dir),
+    ("%build_dir", config.v4_build_dir),
+])
+
+if lit_config.params.get("long", "") == "1":
+    config.available_features.add("long")
+if config.v4_sanitize:
+    config.available_features.add("asan")
+if config.v4_coverage:
+    config.available_features.add("coverage")
