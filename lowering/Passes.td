@@ -138,7 +138,7 @@ def ThreadDestinationsPass : Pass<"v4-thread-destinations", "::mlir::func::FuncO
   let summary = "build results where they belong";
   let description = [{
     A value that `bufferization.materialize_in_destination` copies, and that is built step by step in a `tensor.empty` (destination-style ops,
-    loops, insertions), is built in the destination from the start. Upstream's `eliminate-empty-tensors` puts the destination in place of the
+    loops, insertions, conditions), is built in the destination from the start; likewise the tile that a grid inserts into its output. Upstream's `eliminate-empty-tensors` puts the destination in place of the
     empty tensor too, but keeps the copy, and one-shot bufferization then finds a conflict with every loop in between.
   }];
 }

@@ -27,37 +27,35 @@ static bool isCopy(Operation *op) {
          generic.getBody()->getTerminator()->getOperand(0) == generic.getBody()->getArgument(0);
 }
 
-/// The operand at the start of the chain of steps in which `value` is built: one that holds a `tensor.empty` or
-/// `destination`. Null when there is none.
-static OpOperand *findRoot(Value value, Value destination) {
+/// The value at the start of the chain of steps in which `value` is built: a `tensor.empty` or `destination`. Null when
+/// the chain starts elsewhere.
+static Value findRoot(Value value, Value destination) {
+  if (value == destination || value.getDefiningOp<tensor::EmptyOp>())
+    return value;
   auto result = dyn_cast<OpResult>(value);
   if (!result || isCopy(result.getOwner()))
-    return nullptr;
+    return {};
   Operation *op = result.getOwner();
-  OpOperand *step = nullptr;
-  if (auto dps = dyn_cast<DestinationStyleOpInterface>(op))
-    step = dps.getTiedOpOperand(result);
-  else if (auto loop = dyn_cast<scf::ForOp>(op))
-    step = &loop.getInitArgsMutable()[result.getResultNumber()];
-  else if (auto insert = dyn_cast<tensor::InsertSliceOp>(op))
-    step = &insert.getDestMutable();
-  else if (auto insert = dyn_cast<tensor::InsertOp>(op))
-    step = &insert.getDestMutable();
-  else if (auto branch = dyn_cast<scf::IfOp>(op); branch && branch.elseBlock()) {
+  if (auto branch = dyn_cast<scf::IfOp>(op); branch && branch.elseBlock()) {
     // The branch that does nothing yields what the other one builds on.
-    for (Region *region : {&branch.getThenRegion(), &branch.getElseRegion()}) {
-      OpOperand &yielded = region->front().getTerminator()->getOpOperand(result.getResultNumber());
-      if (yielded.get() == destination)
-        return &yielded;
-    }
-    return nullptr;
+    auto yielded = [&](Region &region) { return region.front().getTerminator()->getOperand(result.getResultNumber()); };
+    Value root = findRoot(yielded(branch.getThenRegion()), destination);
+    return root && root == findRoot(yielded(branch.getElseRegion()), destination) ? root : Value();
   }
+  Value step;
+  if (auto dps = dyn_cast<DestinationStyleOpInterface>(op))
+    step = dps.getTiedOpOperand(result)->get();
+  else if (auto loop = dyn_cast<scf::ForOp>(op))
+    step = loop.getInitArgs()[result.getResultNumber()];
+  else if (auto insert = dyn_cast<tensor::InsertSliceOp>(op))
+    step = insert.getDest();
+  else if (auto insert = dyn_cast<tensor::InsertOp>(op))
+    step = insert.getDest();
   if (!step)
-    return nullptr;
-  if (step->get() == destination || step->get().getDefiningOp<tensor::EmptyOp>())
-    return step;
+    return {};
+  Value root = findRoot(step, destination);
   // A value in between that something else reads must survive the steps behind it.
-  return step->get().hasOneUse() ? findRoot(step->get(), destination) : nullptr;
+  return root == step || step.hasOneUse() ? root : Value();
 }
 
 namespace {
@@ -65,12 +63,22 @@ struct ThreadDestinationsPass : v4::impl::ThreadDestinationsPassBase<ThreadDesti
   void runOnOperation() override {
     getOperation()->walk([&](bufferization::MaterializeInDestinationOp op) {
       Value destination = op.getDest();
-      OpOperand *root = op.getSource() == destination ? &op.getSourceMutable() : findRoot(op.getSource(), destination);
-      if (!root || root->get().getType() != destination.getType())
+      Value root = findRoot(op.getSource(), destination);
+      if (!root || root.getType() != destination.getType())
         return;
-      root->set(destination);
+      if (root != destination)
+        root.replaceAllUsesWith(destination);
       op.getResult().replaceAllUsesWith(op.getSource());
       op.erase();
+    });
+    // The tile of a grid is built in its place. The insertion stays: it says so to the loop.
+    getOperation()->walk([&](tensor::ParallelInsertSliceOp op) {
+      Value root = findRoot(op.getSource(), {});
+      if (!root || root.getType() != op.getSourceType())
+        return;
+      OpBuilder b(root.getDefiningOp());
+      root.replaceAllUsesWith(tensor::ExtractSliceOp::create(b, op.getLoc(), op.getSourceType(), op.getDest(), op.getMixedOffsets(),
+                                                             op.getMixedSizes(), op.getMixedStrides()));
     });
   }
 };
