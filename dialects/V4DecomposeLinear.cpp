@@ -123,19 +123,23 @@ FailureOr<SmallVector<Value>> LinearOp::decomposeOperation(OpBuilder &b) {
   });
 }
 
-/// Pair rows per product: what keeps the gathered activations within 128 KiB, but at least 4, so that a weight is read
-/// once for several tokens, and no more than fill the registers.
-static int64_t pairBlock(int64_t pairs, int64_t inner) {
-  int64_t rows = 16;
-  while (rows > 4 && rows * inner * 4 > 128 * 1024)
+/// Pair rows per product: at least 4, so that a weight is read once for several tokens; no more than fill the registers,
+/// than keep the gathered activations within 128 KiB, or than a few times what an expert gets on average. One for a call
+/// of one token, whose experts differ; where tokens are not listed, few pairs are taken for those of one token.
+static int64_t pairBlock(GroupedLinearOp op) {
+  int64_t pairs = sizeOf(op.getResult(), 0), inner = sizeOf(op.getInput(), 1), experts = sizeOf(op.getWeight(), 0);
+  constexpr int64_t kMostOfOneToken = 8;
+  int64_t tokens = op.getRows() ? sizeOf(op.getInput(), 0) : pairs <= kMostOfOneToken ? 1 : pairs;
+  int64_t rows = 16, average = (pairs + experts - 1) / experts;
+  while (rows > 4 && (rows * inner * 4 > 128 * 1024 || rows > 4 * average))
     rows /= 2;
-  return std::min(rows, pairs);
+  return std::min({rows, tokens, pairs});
 }
 
 FailureOr<SmallVector<Value>> GroupedLinearOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
   int64_t pairs = sizeOf(getResult(), 0), outer = sizeOf(getResult(), 1), inner = sizeOf(getInput(), 1);
-  int64_t block = pairBlock(pairs, inner);
+  int64_t block = pairBlock(*this);
   bool nibbles = getWeight().getType().getElementType().isInteger(8);
 
   Value last = e.index(sizeOf(getInput(), 0) - 1), zero = e.index(0), one = e.index(1);

@@ -71,7 +71,7 @@ def V4_StateAttr : V4_Attr<"State", "state"> {
   }];
   let parameters = (ins StringRefParameter<>:$name, EnumParameter<V4_StateKind>:$kind,
                         DefaultValuedParameter<"int64_t", "0">:$ratio, DefaultValuedParameter<"bool", "false">:$overlap);
-  let assemblyFormat = "`<` $name `,` $kind (`,` `ratio` `=` $ratio^)? (`,` `overlap` `=` $overlap^)? `>`";
+  let assemblyFormat = "`<` $name `,` $kind (`,` struct($ratio, $overlap)^)? `>`";
   let genVerifyDecl = 1;
 }
 

@@ -44,14 +44,15 @@ public:
       return success();
     ArrayRef<int64_t> shape = cast<RankedTensorType>(value.getType()).getShape();
     bool matches = shape.size() == dims.size();
+    llvm::StringMap<int64_t> before = sizes;
     for (auto [dim, found] : llvm::zip(dims, shape)) {
-      std::optional<int64_t> expected = sizeOf(dim);
-      if (!expected && matches)
+      if (!sizeOf(dim))
         sizes[dim.name] = found;
-      matches &= !expected || *expected == found;
+      matches &= *sizeOf(dim) == found;
     }
     if (matches)
       return success();
+    sizes = before; // A shape that is wrong binds no letter.
     InFlightDiagnostic error = op->emitOpError("expected ") << what << " of shape [";
     llvm::interleaveComma(dims, error, [&](const Dim &dim) {
       std::optional<int64_t> expected = sizeOf(dim);
