@@ -73,7 +73,8 @@ Expected<int> openRegular(const std::string &path, uint64_t &size) {
   }
   if (!S_ISREG(info.st_mode)) {
     ::close(descriptor);
-    return invalid("cannot read '", path, "': ", S_ISDIR(info.st_mode) ? "it is a directory" : "it is not a regular file");
+    return invalid("cannot read '", path,
+                   "': ", S_ISDIR(info.st_mode) ? "it is a directory" : "it is not a regular file");
   }
   size = static_cast<uint64_t>(info.st_size);
   return descriptor;
@@ -97,8 +98,7 @@ Expected<Pages> Pages::allocate(uint64_t size, std::string_view what) {
   if (size == 0)
     return pages;
   void *base = size > PTRDIFF_MAX ? MAP_FAILED
-                                  : ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                                  : ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (base == MAP_FAILED)
     return environment("cannot allocate ", size, " bytes for ", what);
   pages.base = static_cast<std::byte *>(base);
@@ -179,7 +179,9 @@ Expected<std::string> readStandardInput() {
   }
 }
 
-OutputFile::~OutputFile() { discard(); }
+OutputFile::~OutputFile() {
+  discard();
+}
 
 void OutputFile::discard() {
   if (descriptor >= 0)

@@ -37,8 +37,9 @@ Expected<std::shared_ptr<const Weights>> Weights::load(std::shared_ptr<const Mod
                     });
     if (!accepted)
       return invalid(weights->checkpoint.shard(weights->checkpoint.tensors()[i].shard).mapping().path(), ": tensor '",
-                     name, "' is not used by the module; the checkpoint is of another model, or the module must be "
-                           "compiled from this one");
+                     name,
+                     "' is not used by the module; the checkpoint is of another model, or the module must be "
+                     "compiled from this one");
   }
   return std::shared_ptr<const Weights>(std::move(weights));
 }
@@ -116,8 +117,8 @@ Status Weights::bind(const fbs::Parameter &parameter, std::vector<bool> &seen) {
   out.base = *std::min_element(addresses.begin(), addresses.end());
   if (parameter.rows())
     for (const std::byte *address : addresses)
-      out.offsets.push_back(static_cast<int64_t>(reinterpret_cast<uintptr_t>(address) -
-                                                 reinterpret_cast<uintptr_t>(out.base)));
+      out.offsets.push_back(
+          static_cast<int64_t>(reinterpret_cast<uintptr_t>(address) - reinterpret_cast<uintptr_t>(out.base)));
   bound.push_back(std::move(out));
   return {};
 }

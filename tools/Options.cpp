@@ -11,12 +11,17 @@ namespace v4 {
 namespace {
 
 /// "-o" or "--name": how a user spells an option.
-std::string spelled(std::string_view name) { return (name.size() == 1 ? "-" : "--") + std::string(name); }
+std::string spelled(std::string_view name) {
+  return (name.size() == 1 ? "-" : "--") + std::string(name);
+}
 
-bool valueIsOptional(const OptionSpec &option) { return option.argument.starts_with('['); }
+bool valueIsOptional(const OptionSpec &option) {
+  return option.argument.starts_with('[');
+}
 
 bool isPlaceholder(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return (c >= 'A' && c <= 'Z') || c == '_'; });
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return (c >= 'A' && c <= 'Z') || c == '_'; });
 }
 
 bool matches(std::string_view accepted, std::string_view value) {

@@ -41,7 +41,8 @@ protected:
 
   /// `during` runs in the parent while the tool runs.
   Outcome runTool(const char *tool, std::vector<std::string> arguments, const std::string &stdoutPath = {},
-                  rlim_t memory = 0, const std::function<void(pid_t)> &during = {}, const std::string &stdinPath = "/dev/null") {
+                  rlim_t memory = 0, const std::function<void(pid_t)> &during = {},
+                  const std::string &stdinPath = "/dev/null") {
     std::string outPath = stdoutPath.empty() ? dir / "stdout" : stdoutPath, errPath = dir / "stderr";
     std::vector<char *> argv = {const_cast<char *>(tool)};
     for (std::string &argument : arguments)
@@ -229,7 +230,8 @@ TEST_F(CliTest, ExpectedLogits) {
   expectExit(toy({tokenList(prompt), expect, "--check=maxrel:100"}), 4, "NaN or infinity");
   rows.pop_back();
   writeNpy(dir / "e.npy", rows);
-  expectExit(toy({tokenList(prompt), expect, "--check=maxrel:1"}), 1, "expected float32 [9, 32], found float32 [8, 32]");
+  expectExit(toy({tokenList(prompt), expect, "--check=maxrel:1"}), 1,
+             "expected float32 [9, 32], found float32 [8, 32]");
 }
 
 TEST_F(CliTest, NanLogitsAreAnError) {
@@ -257,7 +259,8 @@ TEST_F(CliTest, Case) {
   writeText(path + "/case.json", edited);
   expectExit(run({module, "--case=" + path}), 4, "tokens: number 0 is");
   writeText(path + "/case.json", text);
-  for (const char *name : {"/logits_f32.npy", "/mtp_logits_f32.npy"}) { // one value, off by a little more than the bound
+  for (const char *name :
+       {"/logits_f32.npy", "/mtp_logits_f32.npy"}) { // one value, off by a little more than the bound
     std::string stored = readText(path + name), changed = stored;
     float value;
     std::memcpy(&value, changed.data() + changed.size() - 4, 4);
@@ -320,7 +323,8 @@ TEST_F(CliTest, CaseFromAState) {
   }
   writeText(dir / "formula", safetensorsFile(tensors));
   std::vector<int32_t> prompt = randomTokens(31, 13);
-  Outcome loaded = toy({tokenList(prompt), "--load-state=" + (dir / "formula"), "--logits=" + path + "/logits_f32.npy"});
+  Outcome loaded =
+      toy({tokenList(prompt), "--load-state=" + (dir / "formula"), "--logits=" + path + "/logits_f32.npy"});
   ASSERT_EQ(loaded.exit, 0) << loaded.err;
   Outcome outcome = run({module, "--case=" + path});
   EXPECT_EQ(outcome.exit, 0) << outcome.out << outcome.err;
@@ -362,8 +366,8 @@ TEST_F(CliTest, Sampling) {
 TEST_F(CliTest, TapsAndTraceAndProfile) {
   std::vector<int32_t> prompt = randomTokens(37, 9);
   auto residual = Reference(weightData).hidden(prompt);
-  Outcome outcome = toy({tokenList(prompt), "--taps=layers.0,count,prefill.bits", "--taps-out=" + (dir / "t"), "--trace=" + (dir / "trace"),
-                         "--profile"});
+  Outcome outcome = toy({tokenList(prompt), "--taps=layers.0,count,prefill.bits", "--taps-out=" + (dir / "t"),
+                         "--trace=" + (dir / "trace"), "--profile"});
   ASSERT_EQ(outcome.exit, 0) << outcome.err;
   auto file = SafetensorsFile::open(dir / "t");
   ASSERT_TRUE(file) << file.takeStatus().message();
@@ -418,8 +422,9 @@ TEST_F(CliTest, ChunkAndThreadsTakeEffect) {
   writeText(module, moduleBytes(*toyModule({.maxContext = 4000000})));
   for (int threads : {1, 3}) {
     int seen = 0;
-    runTool(V4_RUN, {module, "--weights=" + (dir / "ckpt"), "--tokens=1", "--generate=3900000",
-                     "--threads=" + std::to_string(threads)},
+    runTool(V4_RUN,
+            {module, "--weights=" + (dir / "ckpt"), "--tokens=1", "--generate=3900000",
+             "--threads=" + std::to_string(threads)},
             {}, 0, [&](pid_t child) {
               std::string tasks = "/proc/" + std::to_string(child) + "/task";
               for (int i = 0; i != 300 && seen < threads; ++i) {
@@ -489,7 +494,8 @@ TEST_F(CliTest, InputErrors) {
   std::string many = "--tokens=1";
   for (int i = 0; i != 38; ++i)
     many += ",1";
-  expectExit(toy({many, "--generate=2"}), 1, "a prompt of 39 and 2 generated tokens from position 0 exceed the module's max_context of 40");
+  expectExit(toy({many, "--generate=2"}), 1,
+             "a prompt of 39 and 2 generated tokens from position 0 exceed the module's max_context of 40");
   EXPECT_EQ(toy({many, "--generate=1"}).exit, 0);
   expectExit(toy({"--tokens=1", "--taps=layers.5", "--taps-out=" + (dir / "t")}), 1, "--plan=none");
 
@@ -554,8 +560,12 @@ TEST_F(CliTest, InterruptsAndLostFilesWhileRunning) {
 #endif
   // The toy's work grows with the context, so this run would take hours.
   writeText(module, moduleBytes(*toyModule({.maxContext = 4000000})));
-  std::vector<std::string> arguments = {module, "--weights=" + (dir / "ckpt"), "--tokens=1", "--generate=3900000",
-                                        "--logits=" + (dir / "l.npy"), "--trace=" + (dir / "t.json")};
+  std::vector<std::string> arguments = {module,
+                                        "--weights=" + (dir / "ckpt"),
+                                        "--tokens=1",
+                                        "--generate=3900000",
+                                        "--logits=" + (dir / "l.npy"),
+                                        "--trace=" + (dir / "t.json")};
   auto waitForStart = [&] {
     for (int i = 0; i != 1000 && leftovers().size() < 2; ++i)
       ::usleep(10000);
@@ -581,12 +591,14 @@ TEST_F(CliTest, InterruptsAndLostFilesWhileRunning) {
 
 TEST_F(CliTest, ModuleFromStandardInput) {
   std::string wanted = toy({"--tokens=1,2", "--generate=4"}).out;
-  Outcome outcome = runTool(V4_RUN, {"-", "--weights=" + (dir / "ckpt"), "--tokens=1,2", "--generate=4"}, {}, 0, {}, module);
+  Outcome outcome =
+      runTool(V4_RUN, {"-", "--weights=" + (dir / "ckpt"), "--tokens=1,2", "--generate=4"}, {}, 0, {}, module);
   EXPECT_EQ(outcome.exit, 0) << outcome.err;
   EXPECT_EQ(outcome.out, wanted);
   EXPECT_EQ(runTool(V4_DUMP, {"-"}, {}, 0, {}, module).out, runTool(V4_DUMP, {module}).out);
   expectExit(runTool(V4_DUMP, {"-"}), 1, "does not begin with V4CM");
-  expectExit(runTool(V4_RUN, {"-", "--weights=x", "--tokens=1"}, {}, 0, {}, dir.path), 1, "cannot read 'standard input'");
+  expectExit(runTool(V4_RUN, {"-", "--weights=x", "--tokens=1"}, {}, 0, {}, dir.path), 1,
+             "cannot read 'standard input'");
 }
 
 TEST_F(CliTest, MemoryLimitIsAnEnvironmentError) {
@@ -597,7 +609,8 @@ TEST_F(CliTest, MemoryLimitIsAnEnvironmentError) {
   for (auto &entry : tree->targets[0]->entries)
     entry->arena_bytes = uint64_t(1) << 30;
   writeText(module, moduleBytes(*tree));
-  Outcome outcome = runTool(V4_RUN, {module, "--weights=" + (dir / "ckpt"), "--tokens=1", "--threads=1"}, {}, 512u << 20);
+  Outcome outcome =
+      runTool(V4_RUN, {module, "--weights=" + (dir / "ckpt"), "--tokens=1", "--threads=1"}, {}, 512u << 20);
   expectExit(outcome, 3, "cannot allocate 1073741824 bytes for the arena");
   EXPECT_NE(outcome.err.find("arena: 1073741824 bytes"), std::string::npos) << "printed before it is taken";
 }
@@ -673,9 +686,9 @@ TEST_F(CliTest, DumpText) {
   for (const char *piece :
        {"producer   toy", "option     --logits=all", "left out   extra.", "model toy", "max context 40",
         "experts F32 [4, 8] table as-stored <- experts.{e}.w F32 [8] + 0",
-        "layers.0.attn.compressor.kv_rows KvRows F32 [8, 8] ratio 4 overlapping", "needs      sse2", "image      Elf x86-64",
-        "entry prefill_8 (Prefill, 8 rows): 5 launches", "layers.0.mix = toy_mix_1", "phase toy_mix grid 1x1x1",
-        "TableOffsets experts[0+32]", "tap layers.0 F32 [8, 2, 4] after launch 1"})
+        "layers.0.attn.compressor.kv_rows KvRows F32 [8, 8] ratio 4 overlapping", "needs      sse2",
+        "image      Elf x86-64", "entry prefill_8 (Prefill, 8 rows): 5 launches", "layers.0.mix = toy_mix_1",
+        "phase toy_mix grid 1x1x1", "TableOffsets experts[0+32]", "tap layers.0 F32 [8, 2, 4] after launch 1"})
     EXPECT_NE(outcome.out.find(piece), std::string::npos) << piece << "\n" << outcome.out;
   expectExit(runTool(V4_DUMP, {dir / "absent"}), 1, "cannot open");
   expectExit(runTool(V4_DUMP, {}), 2, "missing argument");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// libv4 from outside: it exports the C interface and nothing else, computes no model maths of its own, needs no LLVM, and
-// is small together with v4-run.
+// libv4 from outside: it exports the C interface and nothing else, computes no model maths of its own, needs no LLVM,
+// and is small together with v4-run.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -48,8 +48,8 @@ TEST(Library, ComputesNoModelMaths) {
   // Every float operation of a model is in a module's kernels; exp belongs to the softmax of sampling.
   const std::set<std::string> allowed = {"exp"};
   std::set<std::string> names = symbols(output(std::string(V4_NM) + " -D --undefined-only " V4_LIBRARY));
-  for (const char *base : {"exp", "exp2", "expm1", "log", "log1p", "log2", "sin", "cos", "sincos", "tanh", "pow", "sqrt",
-                           "erf", "fma", "cblas_sgemm"})
+  for (const char *base : {"exp", "exp2", "expm1", "log", "log1p", "log2", "sin", "cos", "sincos", "tanh", "pow",
+                           "sqrt", "erf", "fma", "cblas_sgemm"})
     for (const char *suffix : {"", "f", "l"})
       EXPECT_TRUE(!names.contains(std::string(base) + suffix) || allowed.contains(std::string(base) + suffix))
           << base << suffix;
