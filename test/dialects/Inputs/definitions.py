@@ -83,6 +83,18 @@ class Tensor:
         return part if len(index) < len(self.shape) else part[0]
 
 
+class Index:
+    """A scalar operand."""
+
+    type = "index"
+
+    def __init__(self, value):
+        self.value = value
+
+    def constant(self):
+        return f"arith.constant {self.value} : index"
+
+
 RANDOM = random.Random(4)
 
 
@@ -591,19 +603,23 @@ def dot(a, b):
 
 @case("index_scores")
 def index_scores():
-    for s, h, c, n, r, positions in [
-        (3, 2, 8, 6, 4, [15, 22, 3]),
-        (1, 4, 32, 4, 4, [40]),
-        (1, 1, 5, 3, 2, [2]),
-        (1, 2, 4, 3, 4, [2]),
-        (2, 3, 20, 17, 1, [-1, 16]),
+    # The last of each: the key of column 0, where the columns are a tile.
+    for s, h, c, n, r, positions, first in [
+        (3, 2, 8, 6, 4, [15, 22, 3], None),
+        (1, 4, 32, 4, 4, [40], None),
+        (1, 1, 5, 3, 2, [2], None),
+        (1, 2, 4, 3, 4, [2], None),
+        (2, 3, 20, 17, 1, [-1, 16], None),
+        (1, 2, 8, 4, 4, [25], 4),
+        (1, 2, 8, 4, 4, [25], 8),
     ]:
         q, weights, keys = normal(s, h, c), normal(s, h), normal(n, c)
         score = lambda i, k: 0.25 * math.fsum(weights[i, j] * max(dot(q[i, j], keys[k]), 0) for j in range(h))
-        flat = [score(i, k) if k < (positions[i] + 1) // r else None for i in range(s) for k in range(n)]
+        visible = lambda i, k: (first or 0) + k < (positions[i] + 1) // r
+        flat = [score(i, k) if visible(i, k) else None for i in range(s) for k in range(n)]
         yield Case(
-            f"v4.index_scores {{0}}, {{1}}, {{2}}, {{3}} ratio {r} scale 0.25",
-            [q, weights, keys, integers(*positions)],
+            "v4.index_scores {0}, {1}, {2}, {3} " + ("first_key {4} " if first else "") + f"ratio {r} scale 0.25",
+            [q, weights, keys, integers(*positions)] + ([Index(first)] if first else []),
             [((s, n), "f32", flat)],
         )
 
@@ -665,13 +681,8 @@ def sparse_attention():
         else:
             rows_ = [history[p] if p >= 0 else [math.nan] * c for p in range(start - w, start + s)]
         kv = Tensor((len(rows_), c), "f32", [v for row in rows_ for v in row])
-        inputs, text = [
-            q,
-            kv,
-            sink,
-            integers(*positions),
-            span(start, s),
-        ], "v4.sparse_attention {0}, {1}, {2}, {3}, {4} "
+        inputs = [q, kv, sink, integers(*positions), span(start, s)]
+        text = "v4.sparse_attention {0}, {1}, {2}, {3}, {4} "
         entries, selected = (normal(n, c) if n else None), None
         if n:
             text += f"entries {{5}} ratio {r} "
@@ -700,6 +711,11 @@ def sparse_attention():
                 total = math.fsum(p) + math.exp(sink[head] - top)
                 flat += [math.fsum(a * key[ch] for a, key in zip(p, keys)) / total for ch in range(c)]
         yield Case(text + f"window {w} scale 0.35", inputs, [((s, h, c), "f32", flat)])
+        if s > 1:  # the tile of one row, which sees the context of the whole call
+            inputs = [Tensor((1, h, c), "f32", q[1]), kv, sink, integers(positions[1]), span(start, s)] + inputs[5:]
+            if k:
+                inputs[6] = Tensor((1, k), "i32", selected[1])
+            yield Case(text + f"window {w} scale 0.35", inputs, [((1, h, c), "f32", flat[h * c : 2 * h * c])])
 
 
 # ---------------------------------------------------------------------------------------------------- experts
