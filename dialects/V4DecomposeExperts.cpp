@@ -57,8 +57,9 @@ Results CombineOp::decomposeOperation(OpBuilder &b) {
 
 /// A number as an unsigned key of the same order: zeros equal, NaN lowest.
 static Value orderKey(Emit &e, Value number) {
-  Value bits = e.bitsOf(e.add(number, e.f32(0)));
-  Value mask = arith::OrIOp::create(e, arith::ShRSIOp::create(e, bits, e.i32(31)), e.i32(0x80000000));
+  Value bits = e.bitsOf(number), negativeZero = e.i32(0x80000000);
+  bits = e.select(arith::CmpIOp::create(e, arith::CmpIPredicate::eq, bits, negativeZero), e.i32(0), bits);
+  Value mask = arith::OrIOp::create(e, arith::ShRSIOp::create(e, bits, e.i32(31)), negativeZero);
   Value valid = arith::CmpFOp::create(e, arith::CmpFPredicate::ORD, number, number);
   return e.select(valid, arith::XOrIOp::create(e, bits, mask), e.i32(0));
 }

@@ -74,10 +74,10 @@ private:
       if (groups.size() == 1 && groups.front()) {
         groupOf[op] = groups.front();
         remark::passed(op->getLoc(), remark::RemarkOpts::name("fused").category("v4.fusion"))
-            << pathOf(op) << " into " << pathOf(groups.front());
+            << remark::metric("op", pathOf(op)) << remark::metric("into", pathOf(groups.front()));
       } else {
         remark::missed(op->getLoc(), remark::RemarkOpts::name("cost.recompute").category("v4.fusion"))
-            << pathOf(op) << " has " << Twine(groups.size()).str() << " consumers";
+            << remark::metric("op", pathOf(op)) << remark::metric("consumers", groups.size());
       }
     }
     llvm::MapVector<Operation *, SmallVector<Operation *>> members;
