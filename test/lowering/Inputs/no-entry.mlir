@@ -1,0 +1,1 @@
+module attributes {transform.with_named_sequence} {}
