@@ -13,7 +13,9 @@ using namespace mlir::v4;
 using Results = FailureOr<SmallVector<Value>>;
 
 /// 0, 1, .., count - 1.
-static SmallVector<unsigned> loops(unsigned count) { return llvm::to_vector(llvm::seq(0u, count)); }
+static SmallVector<unsigned> loops(unsigned count) {
+  return llvm::to_vector(llvm::seq(0u, count));
+}
 
 //===----------------------------------------------------------------------===//
 // Rows and norms
@@ -98,8 +100,8 @@ static Value polynomial(Emit &e, Value square, ArrayRef<double> coefficients) {
   return result;
 }
 
-/// The sine of `angle` + `quarters` * pi/2, for |angle| up to 2^21, rounded to f32. The angle is exact in f64, and so is
-/// its product with the high part of pi/2, which has 32 significant bits.
+/// The sine of `angle` + `quarters` * pi/2, for |angle| up to 2^21, rounded to f32. The angle is exact in f64, and so
+/// is its product with the high part of pi/2, which has 32 significant bits.
 static Value sine(Emit &e, Value angle, int64_t quarters) {
   Value wide = arith::ExtFOp::create(e, e.getF64Type(), angle);
   Value turns = math::RoundEvenOp::create(e, e.mul(wide, e.f64(0.63661977236758134308)));
@@ -108,10 +110,12 @@ static Value sine(Emit &e, Value angle, int64_t quarters) {
 
   // Taylor polynomials on [-pi/4, pi/4]: errors below 1e-13.
   Value square = e.mul(rest, rest);
-  Value sin = e.mul(rest, polynomial(e, square, {1.0 / 6227020800.0, -1.0 / 39916800.0, 1.0 / 362880.0, -1.0 / 5040.0,
-                                                 1.0 / 120.0, -1.0 / 6.0, 1.0}));
-  Value cos = polynomial(e, square, {-1.0 / 87178291200.0, 1.0 / 479001600.0, -1.0 / 3628800.0, 1.0 / 40320.0,
-                                     -1.0 / 720.0, 1.0 / 24.0, -0.5, 1.0});
+  Value sin = e.mul(rest, polynomial(e, square,
+                                     {1.0 / 6227020800.0, -1.0 / 39916800.0, 1.0 / 362880.0, -1.0 / 5040.0, 1.0 / 120.0,
+                                      -1.0 / 6.0, 1.0}));
+  Value cos = polynomial(
+      e, square,
+      {-1.0 / 87178291200.0, 1.0 / 479001600.0, -1.0 / 3628800.0, 1.0 / 40320.0, -1.0 / 720.0, 1.0 / 24.0, -0.5, 1.0});
   Value quadrant = e.add(arith::FPToSIOp::create(e, e.getI32Type(), turns), e.i32(quarters));
   auto isSet = [&](int64_t bit) {
     return arith::CmpIOp::create(e, arith::CmpIPredicate::ne, e.bitAnd(quadrant, bit), e.i32(0));
@@ -220,9 +224,8 @@ static Value sinkhorn(Emit &e, Value z, const APFloat &epsValue, int64_t iterati
   float eps = epsValue.convertToFloat();
   Value lowest = e.filled(shapeOf(z).drop_back(), e.f32(-std::numeric_limits<float>::infinity()));
   Value top = e.maximum({{z, {0, 1, 2}}}, {lowest, {0, 1}}, 2, [&](ValueRange args) { return args[0]; });
-  Value c = e.generic({{z, {0, 1, 2}}, {top, {0, 1}}}, {e.empty(shapeOf(z)), {0, 1, 2}}, [&](ValueRange args) -> Value {
-    return math::ExpOp::create(e, e.sub(args[0], args[1]));
-  });
+  Value c = e.generic({{z, {0, 1, 2}}, {top, {0, 1}}}, {e.empty(shapeOf(z)), {0, 1, 2}},
+                      [&](ValueRange args) -> Value { return math::ExpOp::create(e, e.sub(args[0], args[1])); });
   c = normalize(e, c, /*across=*/true, 0, eps);
   c = normalize(e, c, /*across=*/false, eps);
   if (iterations < 2)
@@ -312,8 +315,7 @@ Results HadamardOp::decomposeOperation(OpBuilder &b) {
     return e.add(args[1], term);
   });
   Value factor = e.f32(1.0 / std::sqrt(static_cast<double>(shapeOf(x).back())));
-  return SmallVector<Value>{
-      e.map(sums, e.empty(shapeOf(x)), [&](ValueRange args) { return e.mul(args[0], factor); })};
+  return SmallVector<Value>{e.map(sums, e.empty(shapeOf(x)), [&](ValueRange args) { return e.mul(args[0], factor); })};
 }
 
 //===----------------------------------------------------------------------===//
@@ -371,7 +373,9 @@ static std::pair<Value, Value> scaled(Emit &e, Value x, Value bits, QuantFormat 
   return {sign, e.min(math::AbsFOp::create(e, ratio), limit)};
 }
 
-static Value isNumber(Emit &e, Value x) { return arith::CmpFOp::create(e, arith::CmpFPredicate::ORD, x, x); }
+static Value isNumber(Emit &e, Value x) {
+  return arith::CmpFOp::create(e, arith::CmpFPredicate::ORD, x, x);
+}
 
 Results QuantizeOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
@@ -379,11 +383,11 @@ Results QuantizeOp::decomposeOperation(OpBuilder &b) {
   int64_t rows = sizeOf(getInput(), 0), count = sizeOf(getScale(), 1), block = getBlock();
   auto [blocks, bits] = scaleBlocks(e, getInput(), block, format);
   Type byte = e.getI8Type();
-  Value scale = e.map(bits, e.empty(shapeOf(getScale()), getScale().getType().getElementType()),
-                      [&](ValueRange args) -> Value {
-                        Value low = arith::TruncIOp::create(e, byte, args[0]);
-                        return arith::BitcastOp::create(e, getScale().getType().getElementType(), low);
-                      });
+  Value scale =
+      e.map(bits, e.empty(shapeOf(getScale()), getScale().getType().getElementType()), [&](ValueRange args) -> Value {
+        Value low = arith::TruncIOp::create(e, byte, args[0]);
+        return arith::BitcastOp::create(e, getScale().getType().getElementType(), low);
+      });
   auto code = [&](Value x, Value bits) {
     auto [sign, magnitude] = scaled(e, x, bits, format);
     Value code = roundMagnitude(e, magnitude, format).second;
@@ -403,12 +407,14 @@ Results QuantizeOp::decomposeOperation(OpBuilder &b) {
                             });
     return SmallVector<Value>{e.join(codes, 2), scale};
   }
-  Value codes = e.generic(
-      {{e.columns(blocks, 0, block / 2, 2), {0, 1, 2}}, {e.columns(blocks, 1, block / 2, 2), {0, 1, 2}}, {bits, {0, 1}}},
-      {e.empty({rows, count, block / 2}, byte), {0, 1, 2}}, [&](ValueRange args) -> Value {
-        Value high = e.shiftLeft(code(args[1], args[2]), 4);
-        return arith::TruncIOp::create(e, byte, arith::OrIOp::create(e, code(args[0], args[2]), high));
-      });
+  Value codes =
+      e.generic({{e.columns(blocks, 0, block / 2, 2), {0, 1, 2}},
+                 {e.columns(blocks, 1, block / 2, 2), {0, 1, 2}},
+                 {bits, {0, 1}}},
+                {e.empty({rows, count, block / 2}, byte), {0, 1, 2}}, [&](ValueRange args) -> Value {
+                  Value high = e.shiftLeft(code(args[1], args[2]), 4);
+                  return arith::TruncIOp::create(e, byte, arith::OrIOp::create(e, code(args[0], args[2]), high));
+                });
   return SmallVector<Value>{e.join(codes, 2), scale};
 }
 

@@ -14,13 +14,17 @@ using Pred = arith::CmpIPredicate;
 
 static constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-static Value start(Emit &e, Value span) { return e.toIndex(e.at(span, e.getIndexAttr(0))); }
+static Value start(Emit &e, Value span) {
+  return e.toIndex(e.at(span, e.getIndexAttr(0)));
+}
 
 /// Valid rows of the call, never more than it has.
 static Value length(Emit &e, Value span, int64_t rows) {
   return e.toIndex(e.clamp(e.at(span, e.getIndexAttr(1)), e.i32(0), e.i32(rows)));
 }
-static Value compare(Emit &e, Pred pred, Value a, Value b) { return arith::CmpIOp::create(e, pred, a, b); }
+static Value compare(Emit &e, Pred pred, Value a, Value b) {
+  return arith::CmpIOp::create(e, pred, a, b);
+}
 
 //===----------------------------------------------------------------------===//
 // Window
@@ -136,13 +140,13 @@ static SmallVector<Value> compressToken(Emit &e, CompressOp op) {
   Value valid = compare(e, Pred::sgt, length(e, op.getSpan(), 1), e.index(0));
   SmallVector<Value> state = {e.empty(shapeOf(op.getEntries())), op.getKvRows(), op.getScoreRows()};
   return e.when(valid, state, [&](ValueRange state) {
-    Rows rows = putRow(e, op, e.getIndexAttr(0), position, {state[1], state[2]},
-                       OpFoldResult(e.add(place, e.index(current))));
+    Rows rows =
+        putRow(e, op, e.getIndexAttr(0), position, {state[1], state[2]}, OpFoldResult(e.add(place, e.index(current))));
     SmallVector<Value> next = {state[0], rows.kv, rows.score};
     Value completes = compare(e, Pred::eq, place, e.index(ratio - 1));
     return e.when(completes, next, [&](ValueRange state) -> SmallVector<Value> {
-      Value entry = poolBlock(e, {state[1], state[2]}, e.getIndexAttr(0), ratio, width,
-                              e.row(state[0], e.getIndexAttr(0)));
+      Value entry =
+          poolBlock(e, {state[1], state[2]}, e.getIndexAttr(0), ratio, width, e.row(state[0], e.getIndexAttr(0)));
       SmallVector<Value> result = {e.setRow(entry, state[0], e.getIndexAttr(0))};
       for (auto [tensor, value] : {std::pair(state[1], 0.0f), std::pair(state[2], -kInfinity)}) {
         Value rows = tensor;
@@ -223,9 +227,8 @@ Results IndexScoresOp::decomposeOperation(OpBuilder &b) {
       Value query = e.row(getQuery(), s), weights = e.row(getWeights(), s);
       Value dots = e.contract({query, {0, 2}}, {getKeys(), {1, 2}}, {e.filled({heads, keys}, e.f32(0)), {0, 1}}, 2);
       // Loops: head, key.
-      Value sums = e.generic({{weights, {0}}, {dots, {0, 1}}}, {e.filled({keys}, e.f32(0)), {1}}, [&](ValueRange a) {
-        return e.mulAdd(a[0], e.max(a[1], e.f32(0)), a[2]);
-      });
+      Value sums = e.generic({{weights, {0}}, {dots, {0, 1}}}, {e.filled({keys}, e.f32(0)), {1}},
+                             [&](ValueRange a) { return e.mulAdd(a[0], e.max(a[1], e.f32(0)), a[2]); });
       Value y = e.map(sums, e.row(iter[0], s), [&](ValueRange a) { return e.mul(a[0], factor); });
       return {e.setRow(y, iter[0], s)};
     });
@@ -286,9 +289,8 @@ struct Softmax {
   /// The weighted sum over the sum; the sink only adds to the latter. Without keys the maximum is -inf, so that the
   /// sink's term is infinite and the result 0.
   Value finish(ValueRange state, Value sink, Value target) {
-    Value total = e.map({state[0], state[1], sink}, e.empty(shapeOf(sink)), [&](ValueRange a) {
-      return e.add(a[1], math::ExpOp::create(e, e.sub(a[2], a[0])));
-    });
+    Value total = e.map({state[0], state[1], sink}, e.empty(shapeOf(sink)),
+                        [&](ValueRange a) { return e.add(a[1], math::ExpOp::create(e, e.sub(a[2], a[0]))); });
     return e.generic({{state[2], {0, 1}}, {total, {0}}}, {target, {0, 1}},
                      [&](ValueRange a) { return e.div(a[0], a[1]); });
   }
@@ -301,30 +303,30 @@ Results SparseAttentionOp::decomposeOperation(OpBuilder &b) {
   int64_t window = getWindowSize();
   bool isRing = sizeOf(getWindow(), 0) == window;
   Value one = e.index(1), zero = e.index(0);
-  return e.repeat(sizeOf(getQuery(), 0), e.empty(shapeOf(getResult())),
-                  [&](OpFoldResult s, ValueRange iter) -> SmallVector<Value> {
-    Softmax softmax{e, e.row(getQuery(), s), getScale().convertToFloat(), std::min(kKeyBlock, window)};
-    Value position = e.toIndex(e.at(getPositions(), s));
-    Value count = e.min(e.add(position, one), e.index(window));
-    // Row i of the call, the position less the start, is row w + i of a context.
-    Value low = zero;
-    if (!isRing) {
-      Value row = e.sub(position, start(e, getSpan()));
-      low = e.add(row, e.sub(e.index(window + 1), count));
-    }
-    SmallVector<Value> state = softmax.begin();
-    state = softmax.add(state, getWindow(), count, [&](Value key) { return isRing ? key : e.add(low, key); });
-    if (Value entries = getEntries()) {
-      Value selected = getSelected();
-      int64_t limit = sizeOf(entries, 0);
-      if (selected)
-        limit = std::min(limit, sizeOf(selected, 1));
-      Value visible = visibleEntries(e, e.at(getPositions(), s), getRatio(), limit);
-      state = softmax.add(state, entries, visible, [&](Value key) {
-        return selected ? e.toIndex(e.at(selected, {s, key})) : key;
+  return e.repeat(
+      sizeOf(getQuery(), 0), e.empty(shapeOf(getResult())), [&](OpFoldResult s, ValueRange iter) -> SmallVector<Value> {
+        Softmax softmax{e, e.row(getQuery(), s), getScale().convertToFloat(), std::min(kKeyBlock, window)};
+        Value position = e.toIndex(e.at(getPositions(), s));
+        Value count = e.min(e.add(position, one), e.index(window));
+        // Row i of the call, the position less the start, is row w + i of a context.
+        Value low = zero;
+        if (!isRing) {
+          Value row = e.sub(position, start(e, getSpan()));
+          low = e.add(row, e.sub(e.index(window + 1), count));
+        }
+        SmallVector<Value> state = softmax.begin();
+        state = softmax.add(state, getWindow(), count, [&](Value key) { return isRing ? key : e.add(low, key); });
+        if (Value entries = getEntries()) {
+          Value selected = getSelected();
+          int64_t limit = sizeOf(entries, 0);
+          if (selected)
+            limit = std::min(limit, sizeOf(selected, 1));
+          Value visible = visibleEntries(e, e.at(getPositions(), s), getRatio(), limit);
+          state = softmax.add(state, entries, visible, [&](Value key) {
+            return selected ? e.toIndex(e.at(selected, {s, key})) : key;
+          });
+        }
+        Value y = softmax.finish(state, getSink(), e.row(iter[0], s));
+        return {e.setRow(y, iter[0], s)};
       });
-    }
-    Value y = softmax.finish(state, getSink(), e.row(iter[0], s));
-    return {e.setRow(y, iter[0], s)};
-  });
 }

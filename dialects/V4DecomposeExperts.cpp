@@ -13,8 +13,12 @@ using namespace mlir::v4;
 using Results = FailureOr<SmallVector<Value>>;
 using Pred = arith::CmpIPredicate;
 
-static Value compare(Emit &e, Pred pred, Value a, Value b) { return arith::CmpIOp::create(e, pred, a, b); }
-static Value both(Emit &e, Value a, Value b) { return arith::AndIOp::create(e, a, b); }
+static Value compare(Emit &e, Pred pred, Value a, Value b) {
+  return arith::CmpIOp::create(e, pred, a, b);
+}
+static Value both(Emit &e, Value a, Value b) {
+  return arith::AndIOp::create(e, a, b);
+}
 
 Results SwigluOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
@@ -53,8 +57,9 @@ Results CombineOp::decomposeOperation(OpBuilder &b) {
 
 /// A number as an unsigned key of the same order: zeros equal, NaN lowest.
 static Value orderKey(Emit &e, Value number) {
-  Value bits = e.bitsOf(e.add(number, e.f32(0)));
-  Value mask = arith::OrIOp::create(e, arith::ShRSIOp::create(e, bits, e.i32(31)), e.i32(0x80000000));
+  Value bits = e.bitsOf(number), negativeZero = e.i32(0x80000000);
+  bits = e.select(arith::CmpIOp::create(e, arith::CmpIPredicate::eq, bits, negativeZero), e.i32(0), bits);
+  Value mask = arith::OrIOp::create(e, arith::ShRSIOp::create(e, bits, e.i32(31)), negativeZero);
   Value valid = arith::CmpFOp::create(e, arith::CmpFPredicate::ORD, number, number);
   return e.select(valid, arith::XOrIOp::create(e, bits, mask), e.i32(0));
 }
@@ -66,21 +71,21 @@ Value Emit::largest(Value scores, Value count, Value out) {
   Value zero = index(0), one = i32(1);
   Value wanted = toI32(e.min(count, index(k)));
 
-  // The key of the k-th largest column, one digit per pass from the top: count the digits of the columns that agree with
-  // the digits found so far, then walk down the bins until they hold the columns still wanted. The last bin takes the
-  // columns that do not agree.
+  // The key of the k-th largest column, one digit per pass from the top: count the digits of the columns that agree
+  // with the digits found so far, then walk down the bins until they hold the columns still wanted. The last bin takes
+  // the columns that do not agree.
   SmallVector<Value> found = loop(
       zero, index(32 / kDigit), 1, {i32(0), i32(0), wanted}, [&](Value pass, ValueRange iter) -> SmallVector<Value> {
         Value prefix = iter[0], mask = iter[1], left = iter[2];
         Value shift = sub(i32(32 - kDigit), mul(toI32(pass), i32(kDigit)));
-        Value bins = loop(zero, count, 1, filled({kBins + 1}, i32(0)),
-                          [&](Value j, ValueRange bins) -> SmallVector<Value> {
-                            Value key = orderKey(e, at(scores, j));
-                            Value digit = bitAnd(arith::ShRUIOp::create(e, key, shift), kBins - 1);
-                            Value agrees = compare(e, Pred::eq, both(e, key, mask), prefix);
-                            OpFoldResult bin = toIndex(e.select(agrees, digit, i32(kBins)));
-                            return {set(bins[0], add(at(bins[0], bin), one), bin)};
-                          })[0];
+        Value bins =
+            loop(zero, count, 1, filled({kBins + 1}, i32(0)), [&](Value j, ValueRange bins) -> SmallVector<Value> {
+              Value key = orderKey(e, at(scores, j));
+              Value digit = bitAnd(arith::ShRUIOp::create(e, key, shift), kBins - 1);
+              Value agrees = compare(e, Pred::eq, both(e, key, mask), prefix);
+              OpFoldResult bin = toIndex(e.select(agrees, digit, i32(kBins)));
+              return {set(bins[0], add(at(bins[0], bin), one), bin)};
+            })[0];
         SmallVector<Value> digit =
             loop(zero, index(kBins), 1, {i32(0), left, i32(0)}, [&](Value i, ValueRange iter) -> SmallVector<Value> {
               Value bin = sub(index(kBins - 1), i), size = at(bins, bin);
@@ -97,17 +102,14 @@ Value Emit::largest(Value scores, Value count, Value out) {
   // All larger columns, and of the equal ones the first that are still wanted.
   Value threshold = found[0];
   out = fill(i32(-1), out);
-  return loop(zero, count, 1, {out, zero, found[2]},
-              [&](Value j, ValueRange iter) -> SmallVector<Value> {
-                Value key = orderKey(e, at(scores, j));
-                Value equal = both(e, compare(e, Pred::eq, key, threshold), compare(e, Pred::sgt, iter[2], i32(0)));
-                Value taken = arith::OrIOp::create(e, compare(e, Pred::ugt, key, threshold), equal);
-                Value list = when(taken, iter[0], [&](ValueRange list) -> SmallVector<Value> {
-                  return {set(list[0], toI32(j), iter[1])};
-                })[0];
-                return {list, e.select(taken, add(iter[1], index(1)), iter[1]),
-                        e.select(equal, sub(iter[2], one), iter[2])};
-              })[0];
+  return loop(zero, count, 1, {out, zero, found[2]}, [&](Value j, ValueRange iter) -> SmallVector<Value> {
+    Value key = orderKey(e, at(scores, j));
+    Value equal = both(e, compare(e, Pred::eq, key, threshold), compare(e, Pred::sgt, iter[2], i32(0)));
+    Value taken = arith::OrIOp::create(e, compare(e, Pred::ugt, key, threshold), equal);
+    Value list = when(taken, iter[0],
+                      [&](ValueRange list) -> SmallVector<Value> { return {set(list[0], toI32(j), iter[1])}; })[0];
+    return {list, e.select(taken, add(iter[1], index(1)), iter[1]), e.select(equal, sub(iter[2], one), iter[2])};
+  })[0];
 }
 
 Results TopKOp::decomposeOperation(OpBuilder &b) {
@@ -146,8 +148,8 @@ static Value routeWeights(Emit &e, Value scores, Value indices, const APFloat &s
       return {e.set(iter[0], e.at(scores, {s, expert}), {s, j})};
     });
   })[0];
-  Value total = e.sum({{chosen, {0, 1}}}, {e.filled({rows}, e.f32(1e-20)), {0}}, 1,
-                      [&](ValueRange args) { return args[0]; });
+  Value total =
+      e.sum({{chosen, {0, 1}}}, {e.filled({rows}, e.f32(1e-20)), {0}}, 1, [&](ValueRange args) { return args[0]; });
   Value factor = e.f32(scale.convertToFloat());
   return e.generic({{chosen, {0, 1}}, {total, {0}}}, {e.empty({rows, k}), {0, 1}},
                    [&](ValueRange args) { return e.mul(e.div(args[0], args[1]), factor); });
@@ -190,48 +192,47 @@ Results DispatchOp::decomposeOperation(OpBuilder &b) {
   Value length = e.clamp(e.at(getSpan(), e.getIndexAttr(1)), e.i32(0), e.i32(rows));
   Value valid = e.toIndex(length), total = e.mul(length, e.i32(k));
 
-  Value counts = e.loop(zero, valid, 1, e.filled({static_cast<int64_t>(getExpertsTotal())}, e.i32(0)), [&](Value s, ValueRange iter) {
-    return e.repeat(k, iter, [&](OpFoldResult j, ValueRange iter) -> SmallVector<Value> {
-      OpFoldResult expert = e.toIndex(e.at(getIndices(), {s, j}));
-      return {e.set(iter[0], e.add(e.at(iter[0], expert), one), expert)};
-    });
-  })[0];
+  Value counts = e.loop(zero, valid, 1, e.filled({static_cast<int64_t>(getExpertsTotal())}, e.i32(0)),
+                        [&](Value s, ValueRange iter) {
+                          return e.repeat(k, iter, [&](OpFoldResult j, ValueRange iter) -> SmallVector<Value> {
+                            OpFoldResult expert = e.toIndex(e.at(getIndices(), {s, j}));
+                            return {e.set(iter[0], e.add(e.at(iter[0], expert), one), expert)};
+                          });
+                        })[0];
 
   // Active experts and where their pairs begin; `counts` becomes the place of the next pair of each expert.
   Value experts = e.filled(shapeOf(getExperts()), e.i32(-1)), offsets = e.filled(shapeOf(getOffsets()), total);
-  SmallVector<Value> lists = e.loop(
-      zero, e.index(getExpertsTotal()), 1, {experts, offsets, counts, zero, e.i32(0)},
-      [&](Value expert, ValueRange iter) -> SmallVector<Value> {
-        Value size = e.at(iter[2], expert), place = iter[4];
-        Value active = compare(e, Pred::sgt, size, e.i32(0));
-        SmallVector<Value> next = e.when(active, iter, [&](ValueRange iter) -> SmallVector<Value> {
-          return {e.set(iter[0], e.toI32(expert), iter[3]),
-                  e.set(iter[1], place, iter[3]), e.set(iter[2], place, expert),
-                  e.add(iter[3], e.index(1)), e.add(place, size)};
-        });
-        return next;
-      });
+  SmallVector<Value> lists =
+      e.loop(zero, e.index(getExpertsTotal()), 1, {experts, offsets, counts, zero, e.i32(0)},
+             [&](Value expert, ValueRange iter) -> SmallVector<Value> {
+               Value size = e.at(iter[2], expert), place = iter[4];
+               Value active = compare(e, Pred::sgt, size, e.i32(0));
+               SmallVector<Value> next = e.when(active, iter, [&](ValueRange iter) -> SmallVector<Value> {
+                 return {e.set(iter[0], e.toI32(expert), iter[3]), e.set(iter[1], place, iter[3]),
+                         e.set(iter[2], place, expert), e.add(iter[3], e.index(1)), e.add(place, size)};
+               });
+               return next;
+             });
 
   Value none = e.filled({pairs}, e.i32(0));
   Value weights = e.filled({pairs}, e.f32(0));
   Value places = e.filled({rows, k}, e.i32(0));
-  SmallVector<Value> sorted = e.loop(
-      zero, valid, 1, {lists[2], none, weights, places}, [&](Value s, ValueRange iter) {
-        return e.repeat(k, iter, [&](OpFoldResult j, ValueRange iter) -> SmallVector<Value> {
-          Value expert = e.at(getIndices(), {s, j}), column = getValueOrCreateConstantIndexOp(e, e.getLoc(), j);
-          OpFoldResult cursor = e.toIndex(expert);
-          Value place = e.at(iter[0], cursor);
-          OpFoldResult target = e.toIndex(place);
-          // The rank of the expert in its row is where the pair is listed.
-          Value rank = e.repeat(k, zero, [&](OpFoldResult i, ValueRange rank) -> SmallVector<Value> {
-            Value other = e.at(getIndices(), {s, i}), index = getValueOrCreateConstantIndexOp(e, e.getLoc(), i);
-            Value tie = both(e, compare(e, Pred::eq, other, expert), e.less(index, column));
-            Value before = arith::OrIOp::create(e, e.less(other, expert), tie);
-            return {e.add(rank[0], e.select(before, e.index(1), zero))};
-          })[0];
-          return {e.set(iter[0], e.add(place, one), cursor), e.set(iter[1], e.toI32(s), target),
-                  e.set(iter[2], e.at(getWeights(), {s, j}), target), e.set(iter[3], place, {s, rank})};
-        });
-      });
+  SmallVector<Value> sorted = e.loop(zero, valid, 1, {lists[2], none, weights, places}, [&](Value s, ValueRange iter) {
+    return e.repeat(k, iter, [&](OpFoldResult j, ValueRange iter) -> SmallVector<Value> {
+      Value expert = e.at(getIndices(), {s, j}), column = getValueOrCreateConstantIndexOp(e, e.getLoc(), j);
+      OpFoldResult cursor = e.toIndex(expert);
+      Value place = e.at(iter[0], cursor);
+      OpFoldResult target = e.toIndex(place);
+      // The rank of the expert in its row is where the pair is listed.
+      Value rank = e.repeat(k, zero, [&](OpFoldResult i, ValueRange rank) -> SmallVector<Value> {
+        Value other = e.at(getIndices(), {s, i}), index = getValueOrCreateConstantIndexOp(e, e.getLoc(), i);
+        Value tie = both(e, compare(e, Pred::eq, other, expert), e.less(index, column));
+        Value before = arith::OrIOp::create(e, e.less(other, expert), tie);
+        return {e.add(rank[0], e.select(before, e.index(1), zero))};
+      })[0];
+      return {e.set(iter[0], e.add(place, one), cursor), e.set(iter[1], e.toI32(s), target),
+              e.set(iter[2], e.at(getWeights(), {s, j}), target), e.set(iter[3], place, {s, rank})};
+    });
+  });
   return SmallVector<Value>{lists[0], lists[1], sorted[1], sorted[2], sorted[3]};
 }

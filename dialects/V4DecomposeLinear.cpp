@@ -8,8 +8,9 @@
 using namespace mlir;
 using namespace mlir::v4;
 
-/// Value of an E2M1 code (bit 3 = sign; 0, .5, 1, 1.5, 2, 3, 4, 6) held in the low bits of an i32. Subnormal f32 numbers
-/// would be slow, hence integer operations: codes from 2 on are a shifted exponent and mantissa, 1 is 0.5, 0 is 0.
+/// Value of an E2M1 code (bit 3 = sign; 0, .5, 1, 1.5, 2, 3, 4, 6) held in the low bits of an i32. Subnormal f32
+/// numbers would be slow, hence integer operations: codes from 2 on are a shifted exponent and mantissa, 1 is 0.5, 0 is
+/// 0.
 static Value e2m1ToF32(Emit &e, Value code) {
   Value magnitude = e.bitAnd(code, 7);
   Value normal = e.shiftLeft(e.add(magnitude, e.i32(252)), 22);
@@ -24,8 +25,9 @@ Value v4::nibbleToF32(Emit &e, Value byte, bool high) {
   return e2m1ToF32(e, high ? e.shiftRight(code, 4) : code);
 }
 
-/// Products of columns of x [M, columns] and w [N, columns] added to out [M, N]. `columns` is cut into blocks that share
-/// a scale (`scale [blocks]`, or `[N, blocks]`, or none), each of them into lanes; `element` widens a stored number.
+/// Products of columns of x [M, columns] and w [N, columns] added to out [M, N]. `columns` is cut into blocks that
+/// share a scale (`scale [blocks]`, or `[N, blocks]`, or none), each of them into lanes; `element` widens a stored
+/// number.
 static Value addColumns(Emit &e, Value x, Value weight, Value scale, int64_t block, Value out,
                         function_ref<Value(Value)> element) {
   int64_t width = sizeOf(weight, 1), blocks = width / block, lanes = largestDivisor(block, kLanes);
@@ -52,8 +54,8 @@ static Value addBlocks(Emit &e, Value x, Value weight, Value scale, int64_t bloc
                        function_ref<Value(Value)> element) {
   int64_t width = sizeOf(weight, 1), whole = width / block;
   if (whole)
-    out = addColumns(e, e.columns(x, 0, whole * block), e.columns(weight, 0, whole * block),
-                     e.columns(scale, 0, whole), block, out, element);
+    out = addColumns(e, e.columns(x, 0, whole * block), e.columns(weight, 0, whole * block), e.columns(scale, 0, whole),
+                     block, out, element);
   if (int64_t rest = width % block)
     out = addColumns(e, e.columns(x, whole * block, rest), e.columns(weight, whole * block, rest),
                      e.columns(scale, whole, 1), rest, out, element);
@@ -123,19 +125,24 @@ FailureOr<SmallVector<Value>> LinearOp::decomposeOperation(OpBuilder &b) {
   });
 }
 
-/// Pair rows per product: what keeps the gathered activations within 128 KiB, but at least 4, so that a weight is read
-/// once for several tokens, and no more than fill the registers.
-static int64_t pairBlock(int64_t pairs, int64_t inner) {
-  int64_t rows = 16;
-  while (rows > 4 && rows * inner * 4 > 128 * 1024)
+/// Pair rows per product: at least 4, so that a weight is read once for several tokens; no more than fill the
+/// registers, than keep the gathered activations within 128 KiB, or than a few times what an expert gets on average.
+/// One for a call of one token, whose experts differ; where tokens are not listed, few pairs are taken for those of one
+/// token.
+static int64_t pairBlock(GroupedLinearOp op) {
+  int64_t pairs = sizeOf(op.getResult(), 0), inner = sizeOf(op.getInput(), 1), experts = sizeOf(op.getWeight(), 0);
+  constexpr int64_t kMostOfOneToken = 8;
+  int64_t tokens = op.getRows() ? sizeOf(op.getInput(), 0) : pairs <= kMostOfOneToken ? 1 : pairs;
+  int64_t rows = 16, average = (pairs + experts - 1) / experts;
+  while (rows > 4 && (rows * inner * 4 > 128 * 1024 || rows > 4 * average))
     rows /= 2;
-  return std::min(rows, pairs);
+  return std::min({rows, tokens, pairs});
 }
 
 FailureOr<SmallVector<Value>> GroupedLinearOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
   int64_t pairs = sizeOf(getResult(), 0), outer = sizeOf(getResult(), 1), inner = sizeOf(getInput(), 1);
-  int64_t block = pairBlock(pairs, inner);
+  int64_t block = pairBlock(*this);
   bool nibbles = getWeight().getType().getElementType().isInteger(8);
 
   Value last = e.index(sizeOf(getInput(), 0) - 1), zero = e.index(0), one = e.index(1);

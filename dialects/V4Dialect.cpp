@@ -84,8 +84,7 @@ LogicalResult YarnAttr::verify(function_ref<InFlightDiagnostic()> emitError, Flo
 //===----------------------------------------------------------------------===//
 
 /// An attribute of another type than its name asks for.
-template <typename AttrT>
-static FailureOr<AttrT> expect(Operation *op, NamedAttribute attr, StringRef what) {
+template <typename AttrT> static FailureOr<AttrT> expect(Operation *op, NamedAttribute attr, StringRef what) {
   if (auto value = dyn_cast<AttrT>(attr.getValue()))
     return value;
   return op->emitOpError("expected ") << what << " for '" << attr.getName().getValue() << "', found "
@@ -147,8 +146,8 @@ static LogicalResult verifyWeight(Operation *op, unsigned index, WeightAttr weig
     return op->emitOpError("expected weight '") << weight.getTensor() << "' to be a tensor of static shape, found "
                                                 << cast<FunctionOpInterface>(op).getArgumentTypes()[index];
   if (type.getElementType() != weight.getDtype())
-    return op->emitOpError("expected weight '") << weight.getTensor() << "' of element type " << weight.getDtype()
-                                                << ", found " << type.getElementType();
+    return op->emitOpError("expected weight '")
+           << weight.getTensor() << "' of element type " << weight.getDtype() << ", found " << type.getElementType();
   // Rows of a table lie at the stride, or one in each tensor.
   int64_t bytes = type.getElementTypeBitWidth() / 8, size = bytes, whole = bytes, rows = 1;
   for (int64_t dim : type.getShape())
@@ -161,14 +160,13 @@ static LogicalResult verifyWeight(Operation *op, unsigned index, WeightAttr weig
     rows = type.getDimSize(0);
     size /= rows;
     if (weight.getStride() && weight.getStride() < size)
-      return op->emitOpError("expected a stride of at least the ") << size << " bytes of a row of table '"
-                                                                   << weight.getTensor() << "', found "
-                                                                   << weight.getStride();
+      return op->emitOpError("expected a stride of at least the ")
+             << size << " bytes of a row of table '" << weight.getTensor() << "', found " << weight.getStride();
   }
   int64_t end = weight.getOffset() + (weight.getStride() ? (rows - 1) * weight.getStride() : 0) + size;
   if (end > whole)
-    return op->emitOpError("expected weight '") << weight.getTensor() << "' to end within the tensor's " << whole
-                                                << " bytes, found " << end;
+    return op->emitOpError("expected weight '")
+           << weight.getTensor() << "' to end within the tensor's " << whole << " bytes, found " << end;
   return success();
 }
 
@@ -179,8 +177,8 @@ static LogicalResult verifyState(Operation *op, Type type, StateAttr state) {
   bool rows = state.getKind() == StateKind::kv_rows || state.getKind() == StateKind::score_rows;
   int64_t expected = state.getRatio() * (state.getOverlap() ? 2 : 1);
   if (rows && shaped.getDimSize(0) != expected)
-    return op->emitOpError("expected state '") << state.getName() << "' of " << expected << " rows, found "
-                                               << shaped.getDimSize(0);
+    return op->emitOpError("expected state '")
+           << state.getName() << "' of " << expected << " rows, found " << shaped.getDimSize(0);
   return success();
 }
 
@@ -199,9 +197,11 @@ static LogicalResult verifyInput(Operation *op, unsigned index, StringAttr name)
   else if (matches)
     matches = type.getRank() == 3;
   if (!matches)
-    return op->emitOpError("expected input '")
-           << input << "' of shape " << (tokens ? "[S] and i32" : span ? "[2] and i32" : "[S, n, d] and f32")
-           << ", found " << cast<FunctionOpInterface>(op).getArgumentTypes()[index];
+    return op->emitOpError("expected input '") << input << "' of shape "
+                                               << (tokens ? "[S] and i32"
+                                                   : span ? "[2] and i32"
+                                                          : "[S, n, d] and f32")
+                                               << ", found " << cast<FunctionOpInterface>(op).getArgumentTypes()[index];
   return success();
 }
 
@@ -234,7 +234,8 @@ LogicalResult V4Dialect::verifyRegionArgAttribute(Operation *op, unsigned, unsig
   for (unsigned result = 0; result < func.getNumResults(); ++result)
     if (func.getResultAttrOfType<StateAttr>(result, name) == *state)
       return success();
-  return op->emitOpError("expected state '") << state->getName() << "' among the results, found none with this attribute";
+  return op->emitOpError("expected state '")
+         << state->getName() << "' among the results, found none with this attribute";
 }
 
 LogicalResult V4Dialect::verifyRegionResultAttribute(Operation *op, unsigned, unsigned index, NamedAttribute attr) {
@@ -252,10 +253,11 @@ LogicalResult V4Dialect::verifyRegionResultAttribute(Operation *op, unsigned, un
   for (unsigned argument = 0; argument < func.getNumArguments(); ++argument)
     if (func.getArgAttrOfType<StateAttr>(argument, name) == *state) {
       if (func.getArgumentTypes()[argument] != func.getResultTypes()[index])
-        return op->emitOpError("expected state '") << state->getName() << "' to be returned as "
-                                                   << func.getArgumentTypes()[argument] << ", found "
-                                                   << func.getResultTypes()[index];
+        return op->emitOpError("expected state '")
+               << state->getName() << "' to be returned as " << func.getArgumentTypes()[argument] << ", found "
+               << func.getResultTypes()[index];
       return success();
     }
-  return op->emitOpError("expected state '") << state->getName() << "' among the arguments, found none with this attribute";
+  return op->emitOpError("expected state '")
+         << state->getName() << "' among the arguments, found none with this attribute";
 }

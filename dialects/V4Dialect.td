@@ -41,14 +41,16 @@ class V4_Attr<string name, string attrMnemonic, list<Trait> traits = []> : AttrD
 def V4_WeightAttr : V4_Attr<"Weight", "weight"> {
   let summary = "where a weight argument comes from in the checkpoint";
   let description = [{
-    `tensor` names a checkpoint tensor; `{e}` in it stands for the row number and makes the argument a *table*: dimension
-    0 of its type counts rows, each row one tensor. Without `{e}`, `stride > 0` makes a table of equally spaced rows
-    inside one tensor (fused experts). `offset` and `stride` are bytes; `dtype` and `shape` describe the checkpoint tensor.
-    Used as the value of the argument attribute `v4.weight`.
+    `tensor` names a checkpoint tensor; `{e}` in it stands for the row number and makes the argument a *table*:
+    dimension 0 of its type counts rows, each row one tensor. Without `{e}`, `stride > 0` makes a table of equally
+    spaced rows inside one tensor (fused experts). `offset` and `stride` are bytes; `dtype` and `shape` describe the
+    checkpoint tensor. Used as the value of the argument attribute `v4.weight`.
   }];
   let parameters = (ins StringRefParameter<>:$tensor, "::mlir::Type":$dtype, ArrayRefParameter<"int64_t">:$shape,
                         DefaultValuedParameter<"int64_t", "0">:$offset, DefaultValuedParameter<"int64_t", "0">:$stride);
-  let assemblyFormat = "`<` $tensor `,` $dtype `,` `[` $shape `]` (`offset` `=` $offset^)? (`stride` `=` $stride^)? `>`";
+  let assemblyFormat = [{
+    `<` $tensor `,` $dtype `,` `[` $shape `]` (`offset` `=` $offset^)? (`stride` `=` $stride^)? `>`
+  }];
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
     bool isTable() const { return getStride() > 0 || getTensor().contains("{e}"); }
@@ -65,19 +67,25 @@ def V4_StateKind : I32EnumAttr<"StateKind", "role of a state argument", [
 def V4_StateAttr : V4_Attr<"State", "state"> {
   let summary = "name and role of a state argument";
   let description = [{
-    `window`: ring, position p in row p % w. `entries`: append-only, entry j in row j. `kv_rows` and `score_rows`: the rows of
-    the compressor's unfinished block (spec 4.8), with the previous block's rows first when `overlap`. `ratio` is tokens per
-    entry, absent for a window. Used as the value of the argument and result attribute `v4.state`.
+    `window`: ring, position p in row p % w. `entries`: append-only, entry j in row j. `kv_rows` and `score_rows`: the
+    rows of the compressor's unfinished block (spec 4.8), with the previous block's rows first when `overlap`. `ratio`
+    is tokens per entry, absent for a window. Used as the value of the argument and result attribute `v4.state`.
   }];
   let parameters = (ins StringRefParameter<>:$name, EnumParameter<V4_StateKind>:$kind,
-                        DefaultValuedParameter<"int64_t", "0">:$ratio, DefaultValuedParameter<"bool", "false">:$overlap);
-  let assemblyFormat = "`<` $name `,` $kind (`,` `ratio` `=` $ratio^)? (`,` `overlap` `=` $overlap^)? `>`";
+                        DefaultValuedParameter<"int64_t", "0">:$ratio,
+                        DefaultValuedParameter<"bool", "false">:$overlap);
+  let assemblyFormat = "`<` $name `,` $kind (`,` struct($ratio, $overlap)^)? `>`";
   let genVerifyDecl = 1;
 }
 
 def V4_YarnAttr : V4_Attr<"Yarn", "yarn"> {
   let summary = "YaRN scaling of a RoPE table (spec 3.4)";
-  let parameters = (ins "::mlir::FloatAttr":$factor, "int64_t":$original, "::mlir::FloatAttr":$beta_fast, "::mlir::FloatAttr":$beta_slow);
+  let description = [{
+    Frequencies of pairs that turn more than `beta_fast` times within the `original` context stay, those of pairs that
+    turn less than `beta_slow` times are divided by `factor`, with a linear blend by pair number in between.
+  }];
+  let parameters = (ins "::mlir::FloatAttr":$factor, "int64_t":$original, "::mlir::FloatAttr":$beta_fast,
+                        "::mlir::FloatAttr":$beta_slow);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

@@ -17,39 +17,70 @@ using namespace mlir::v4;
 // Scalars
 //===----------------------------------------------------------------------===//
 
-Value Emit::index(int64_t value) { return arith::ConstantIndexOp::create(*this, value); }
+Value Emit::index(int64_t value) {
+  return arith::ConstantIndexOp::create(*this, value);
+}
 Value Emit::i32(int64_t value) {
   return arith::ConstantOp::create(*this, getIntegerAttr(getI32Type(), static_cast<int32_t>(value)));
 }
-Value Emit::f32(double value) { return arith::ConstantOp::create(*this, getF32FloatAttr(static_cast<float>(value))); }
-Value Emit::f64(double value) { return arith::ConstantOp::create(*this, getF64FloatAttr(value)); }
+Value Emit::f32(double value) {
+  return arith::ConstantOp::create(*this, getF32FloatAttr(static_cast<float>(value)));
+}
+Value Emit::f64(double value) {
+  return arith::ConstantOp::create(*this, getF64FloatAttr(value));
+}
 
-template <typename FloatOp, typename IntOp>
-static Value binary(Emit &e, Value a, Value b) {
+template <typename FloatOp, typename IntOp> static Value binary(Emit &e, Value a, Value b) {
   if (isa<FloatType>(a.getType()))
     return FloatOp::create(e, a, b);
   return IntOp::create(e, a, b);
 }
 
-Value Emit::add(Value a, Value b) { return binary<arith::AddFOp, arith::AddIOp>(*this, a, b); }
-Value Emit::sub(Value a, Value b) { return binary<arith::SubFOp, arith::SubIOp>(*this, a, b); }
-Value Emit::mul(Value a, Value b) { return binary<arith::MulFOp, arith::MulIOp>(*this, a, b); }
-Value Emit::div(Value a, Value b) { return binary<arith::DivFOp, arith::DivSIOp>(*this, a, b); }
-Value Emit::rem(Value a, Value b) { return binary<arith::RemFOp, arith::RemSIOp>(*this, a, b); }
-Value Emit::min(Value a, Value b) { return binary<arith::MinimumFOp, arith::MinSIOp>(*this, a, b); }
-Value Emit::max(Value a, Value b) { return binary<arith::MaximumFOp, arith::MaxSIOp>(*this, a, b); }
+Value Emit::add(Value a, Value b) {
+  return binary<arith::AddFOp, arith::AddIOp>(*this, a, b);
+}
+Value Emit::sub(Value a, Value b) {
+  return binary<arith::SubFOp, arith::SubIOp>(*this, a, b);
+}
+Value Emit::mul(Value a, Value b) {
+  return binary<arith::MulFOp, arith::MulIOp>(*this, a, b);
+}
+Value Emit::div(Value a, Value b) {
+  return binary<arith::DivFOp, arith::DivSIOp>(*this, a, b);
+}
+Value Emit::rem(Value a, Value b) {
+  return binary<arith::RemFOp, arith::RemSIOp>(*this, a, b);
+}
+Value Emit::min(Value a, Value b) {
+  return binary<arith::MinimumFOp, arith::MinSIOp>(*this, a, b);
+}
+Value Emit::max(Value a, Value b) {
+  return binary<arith::MaximumFOp, arith::MaxSIOp>(*this, a, b);
+}
 
 Value Emit::less(Value a, Value b) {
   if (isa<FloatType>(a.getType()))
     return arith::CmpFOp::create(*this, arith::CmpFPredicate::OLT, a, b);
   return arith::CmpIOp::create(*this, arith::CmpIPredicate::slt, a, b);
 }
-Value Emit::select(Value condition, Value a, Value b) { return arith::SelectOp::create(*this, condition, a, b); }
-Value Emit::bitAnd(Value a, int64_t mask) { return arith::AndIOp::create(*this, a, i32(mask)); }
-Value Emit::shiftLeft(Value a, int64_t bits) { return arith::ShLIOp::create(*this, a, i32(bits)); }
-Value Emit::shiftRight(Value a, int64_t bits) { return arith::ShRUIOp::create(*this, a, i32(bits)); }
-Value Emit::bitsOf(Value number) { return arith::BitcastOp::create(*this, getI32Type(), number); }
-Value Emit::numberOf(Value bits) { return arith::BitcastOp::create(*this, getF32Type(), bits); }
+Value Emit::select(Value condition, Value a, Value b) {
+  return arith::SelectOp::create(*this, condition, a, b);
+}
+Value Emit::bitAnd(Value a, int64_t mask) {
+  return arith::AndIOp::create(*this, a, i32(mask));
+}
+Value Emit::shiftLeft(Value a, int64_t bits) {
+  return arith::ShLIOp::create(*this, a, i32(bits));
+}
+Value Emit::shiftRight(Value a, int64_t bits) {
+  return arith::ShRUIOp::create(*this, a, i32(bits));
+}
+Value Emit::bitsOf(Value number) {
+  return arith::BitcastOp::create(*this, getI32Type(), number);
+}
+Value Emit::numberOf(Value bits) {
+  return arith::BitcastOp::create(*this, getF32Type(), bits);
+}
 
 Value Emit::mulAdd(Value a, Value b, Value c) {
   auto flags = arith::FastMathFlags::contract;
@@ -68,8 +99,12 @@ Value Emit::inverseRoot(Value sum, int64_t count, const APFloat &eps) {
 Value Emit::toF32(Value number) {
   return number.getType().isF32() ? number : arith::ExtFOp::create(*this, getF32Type(), number);
 }
-Value Emit::toIndex(Value integer) { return arith::IndexCastOp::create(*this, getIndexType(), integer); }
-Value Emit::toI32(Value index) { return arith::IndexCastOp::create(*this, getI32Type(), index); }
+Value Emit::toIndex(Value integer) {
+  return arith::IndexCastOp::create(*this, getIndexType(), integer);
+}
+Value Emit::toI32(Value index) {
+  return arith::IndexCastOp::create(*this, getI32Type(), index);
+}
 
 //===----------------------------------------------------------------------===//
 // Tensors
@@ -78,7 +113,9 @@ Value Emit::toI32(Value index) { return arith::IndexCastOp::create(*this, getI32
 Value Emit::empty(ArrayRef<int64_t> shape, Type element) {
   return tensor::EmptyOp::create(*this, shape, element ? element : getF32Type());
 }
-Value Emit::fill(Value scalar, Value into) { return linalg::FillOp::create(*this, scalar, into).getResult(0); }
+Value Emit::fill(Value scalar, Value into) {
+  return linalg::FillOp::create(*this, scalar, into).getResult(0);
+}
 
 static SmallVector<Value> materialize(Emit &e, ArrayRef<OpFoldResult> indices) {
   return getValueOrCreateConstantIndexOp(e, e.getLoc(), indices);
@@ -91,9 +128,8 @@ Value Emit::set(Value tensor, Value scalar, ArrayRef<OpFoldResult> indices) {
 }
 
 static SmallVector<OpFoldResult> attributes(Emit &e, ArrayRef<int64_t> values, size_t rank) {
-  SmallVector<OpFoldResult> result = llvm::map_to_vector(values, [&](int64_t v) -> OpFoldResult {
-    return e.getIndexAttr(v);
-  });
+  SmallVector<OpFoldResult> result =
+      llvm::map_to_vector(values, [&](int64_t v) -> OpFoldResult { return e.getIndexAttr(v); });
   result.resize(rank, e.getIndexAttr(1));
   return result;
 }
@@ -184,7 +220,8 @@ Value Emit::copyRows(int64_t count, Value source, OpFoldResult from, Value targe
   auto advance = [&](OpFoldResult first, OpFoldResult i) -> OpFoldResult {
     if (isConstantIntValue(i, 0))
       return first;
-    return isConstantIntValue(first, 0) ? i : add(getValueOrCreateConstantIndexOp(*this, getLoc(), first), cast<Value>(i));
+    return isConstantIntValue(first, 0) ? i
+                                        : add(getValueOrCreateConstantIndexOp(*this, getLoc(), first), cast<Value>(i));
   };
   return repeat(count, target, [&](OpFoldResult i, ValueRange iter) -> SmallVector<Value> {
     return {copyRow(source, advance(from, i), iter[0], advance(to, i))};
@@ -215,10 +252,9 @@ Value Emit::generic(ArrayRef<Arg> inputs, Arg out, function_ref<Value(ValueRange
     iterators[loop] = utils::IteratorType::parallel;
   for (const Arg &arg : inputs)
     operands.push_back(arg.value);
-  auto op = linalg::GenericOp::create(*this, out.value.getType(), operands, out.value, maps, iterators,
-                                      [&](OpBuilder &, Location, ValueRange args) {
-                                        linalg::YieldOp::create(*this, body(args));
-                                      });
+  auto op = linalg::GenericOp::create(
+      *this, out.value.getType(), operands, out.value, maps, iterators,
+      [&](OpBuilder &, Location, ValueRange args) { linalg::YieldOp::create(*this, body(args)); });
   return op.getResult(0);
 }
 Value Emit::map(ValueRange inputs, Value out, function_ref<Value(ValueRange)> body) {
@@ -228,7 +264,9 @@ Value Emit::map(ValueRange inputs, Value out, function_ref<Value(ValueRange)> bo
     args.push_back({input, loops});
   return generic(args, {out, loops}, body);
 }
-Value Emit::iteration(unsigned loop) { return toI32(linalg::IndexOp::create(*this, loop)); }
+Value Emit::iteration(unsigned loop) {
+  return toI32(linalg::IndexOp::create(*this, loop));
+}
 
 SmallVector<Value> Emit::repeat(int64_t count, ValueRange inits,
                                 function_ref<SmallVector<Value>(OpFoldResult, ValueRange)> body) {
@@ -238,10 +276,9 @@ SmallVector<Value> Emit::repeat(int64_t count, ValueRange inits,
 }
 SmallVector<Value> Emit::loop(Value lower, Value upper, int64_t step, ValueRange inits,
                               function_ref<SmallVector<Value>(Value, ValueRange)> body) {
-  auto op = scf::ForOp::create(*this, lower, upper, index(step), inits,
-                               [&](OpBuilder &, Location, Value i, ValueRange values) {
-                                 scf::YieldOp::create(*this, body(i, values));
-                               });
+  auto op = scf::ForOp::create(
+      *this, lower, upper, index(step), inits,
+      [&](OpBuilder &, Location, Value i, ValueRange values) { scf::YieldOp::create(*this, body(i, values)); });
   return llvm::to_vector(ValueRange(op.getResults()));
 }
 SmallVector<Value> Emit::when(Value condition, ValueRange inits, function_ref<SmallVector<Value>(ValueRange)> body) {
@@ -255,8 +292,8 @@ SmallVector<Value> Emit::when(Value condition, ValueRange inits, function_ref<Sm
 // Reductions
 //===----------------------------------------------------------------------===//
 
-Value Emit::reduce(ArrayRef<Arg> inputs, Arg out, unsigned k, Value identity,
-                   function_ref<Value(Value, Value)> combine, function_ref<Value(ValueRange)> body) {
+Value Emit::reduce(ArrayRef<Arg> inputs, Arg out, unsigned k, Value identity, function_ref<Value(Value, Value)> combine,
+                   function_ref<Value(ValueRange)> body) {
   auto step = [&](ValueRange args) { return combine(body(args.drop_back()), args.back()); };
   int64_t size = 1;
   for (const Arg &arg : inputs)

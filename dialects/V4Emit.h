@@ -13,9 +13,15 @@ namespace mlir::v4 {
 /// Most parallel partial sums of a reduction along a contiguous dimension: one vector of f32.
 constexpr int64_t kLanes = 16;
 
-inline RankedTensorType tensorType(Value value) { return cast<RankedTensorType>(value.getType()); }
-inline ArrayRef<int64_t> shapeOf(Value value) { return tensorType(value).getShape(); }
-inline int64_t sizeOf(Value value, int dim) { return shapeOf(value)[dim]; }
+inline RankedTensorType tensorType(Value value) {
+  return cast<RankedTensorType>(value.getType());
+}
+inline ArrayRef<int64_t> shapeOf(Value value) {
+  return tensorType(value).getShape();
+}
+inline int64_t sizeOf(Value value, int dim) {
+  return shapeOf(value)[dim];
+}
 
 /// A tensor operand of a `linalg.generic` and the loops that walk its dimensions.
 struct Arg {
@@ -123,12 +129,13 @@ public:
   // Shared by several ops.
   /// out [M, N] = x [M, K] times a stored weight [N, K]. For fp4, `x` holds the even and the odd columns.
   Value linear(ArrayRef<Value> x, Value weight, Value scale, Value out);
-  /// The `out` columns of a row of `scores` that are largest, of the first `count`, ascending, then -1. `out` is i32 [k].
+  /// The `out` columns of a row of `scores` that are largest, of the first `count`, ascending, then -1. `out` is i32
+  /// [k].
   Value largest(Value scores, Value count, Value out);
 
 private:
-  Value reduce(ArrayRef<Arg> inputs, Arg out, unsigned k, Value identity,
-               function_ref<Value(Value, Value)> combine, function_ref<Value(ValueRange)> body);
+  Value reduce(ArrayRef<Arg> inputs, Arg out, unsigned k, Value identity, function_ref<Value(Value, Value)> combine,
+               function_ref<Value(ValueRange)> body);
 };
 
 /// The value of one of the two E2M1 codes of a byte.

@@ -18,7 +18,9 @@ using namespace mlir::v4;
 //===----------------------------------------------------------------------===//
 
 namespace {
-int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t ceilDiv(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
 
 /// A dimension in the documentation's terms: a letter, which has one size throughout an op, or a formula with its size.
 struct Dim {
@@ -44,14 +46,15 @@ public:
       return success();
     ArrayRef<int64_t> shape = cast<RankedTensorType>(value.getType()).getShape();
     bool matches = shape.size() == dims.size();
+    llvm::StringMap<int64_t> before = sizes;
     for (auto [dim, found] : llvm::zip(dims, shape)) {
-      std::optional<int64_t> expected = sizeOf(dim);
-      if (!expected && matches)
+      if (!sizeOf(dim))
         sizes[dim.name] = found;
-      matches &= !expected || *expected == found;
+      matches &= *sizeOf(dim) == found;
     }
     if (matches)
       return success();
+    sizes = before; // A shape that is wrong binds no letter.
     InFlightDiagnostic error = op->emitOpError("expected ") << what << " of shape [";
     llvm::interleaveComma(dims, error, [&](const Dim &dim) {
       std::optional<int64_t> expected = sizeOf(dim);
@@ -224,8 +227,8 @@ LogicalResult QuantizeOp::verify() {
   bool bytes = getFormat() == QuantFormat::e4m3;
   Type found = getCodes().getType().getElementType();
   if (isa<Float8E4M3FNType>(found) != bytes)
-    return emitOpError("expected codes of ") << (bytes ? "f8E4M3FN" : "i8") << " for "
-                                             << stringifyQuantFormat(getFormat()) << ", found " << found;
+    return emitOpError("expected codes of ")
+           << (bytes ? "f8E4M3FN" : "i8") << " for " << stringifyQuantFormat(getFormat()) << ", found " << found;
   return success(succeeded(shapes.check("codes", getCodes(), {"S", bytes ? Dim("D") : Dim("D/2", width / 2)})) &&
                  succeeded(shapes.check("scale", getScale(), {"S", Dim("D/block", width / block)})));
 }
@@ -393,16 +396,15 @@ LogicalResult SparseAttentionOp::verify() {
   int64_t window = getWindowSize();
   if (failed(checkPositive(*this, "window", window)) ||
       failed(checkRatio(*this, getRatio(), getEntries(), "entries")) ||
-      failed(checkFinite(*this, "scale", getScale())) ||
-      failed(shapes.check("query", getQuery(), {"S", "h", "c"})) ||
+      failed(checkFinite(*this, "scale", getScale())) || failed(shapes.check("query", getQuery(), {"S", "h", "c"})) ||
       failed(shapes.check("window", getWindow(), {"rows", "c"})))
     return failure();
   // A tile is one row of a call and sees the context of the whole call.
   int64_t rows = shapes["rows"], needed = window + shapes["S"];
   if (rows < needed && !(rows == window && shapes["S"] == 1))
     return emitOpError("expected a window of w = ")
-           << window << " rows for S = 1 or of w + S rows for a call of S rows, found " << rows << " rows for S = "
-           << shapes["S"];
+           << window << " rows for S = 1 or of w + S rows for a call of S rows, found " << rows
+           << " rows for S = " << shapes["S"];
   if (getSelected() && !getEntries())
     return emitOpError("expected entries with selected, found none");
   return success(succeeded(shapes.check("sink", getSink(), {"h"})) &&
@@ -495,8 +497,8 @@ static LogicalResult checkYield(Operation *op) {
                                            << op->getName() << ", found " << yield->getNumOperands();
   for (auto [index, value, result] : llvm::enumerate(yield->getOperands(), op->getResults()))
     if (value.getType() != result.getType())
-      return yield->emitOpError("expected operand ") << index << " of type " << result.getType() << ", found "
-                                                     << value.getType();
+      return yield->emitOpError("expected operand ")
+             << index << " of type " << result.getType() << ", found " << value.getType();
   return success();
 }
 
@@ -504,9 +506,13 @@ static LogicalResult checkName(Operation *op, StringRef name) {
   return name.empty() ? op->emitOpError("expected a name, found an empty string") : success();
 }
 
-LogicalResult GroupOp::verify() { return failed(checkName(*this, getName())) ? failure() : checkYield(*this); }
+LogicalResult GroupOp::verify() {
+  return failed(checkName(*this, getName())) ? failure() : checkYield(*this);
+}
 
-LogicalResult PhaseOp::verify() { return checkYield(*this); }
+LogicalResult PhaseOp::verify() {
+  return checkYield(*this);
+}
 
 LogicalResult LaunchOp::verify() {
   if (failed(checkName(*this, getName())))
@@ -516,8 +522,8 @@ LogicalResult LaunchOp::verify() {
     if (isa<TensorType>(output.getType()))
       tensors.push_back(output.getType());
   if (tensors.size() != getNumResults())
-    return emitOpError("expected one result for each of the ") << tensors.size() << " tensor outputs, found "
-                                                               << getNumResults();
+    return emitOpError("expected one result for each of the ")
+           << tensors.size() << " tensor outputs, found " << getNumResults();
   for (auto [index, type, found] : llvm::enumerate(tensors, getResultTypes()))
     if (type != found)
       return emitOpError("expected result ") << index << " of type " << type << ", found " << found;

@@ -15,13 +15,17 @@ include "mlir/IR/SymbolInterfaces.td"
 def V4_F32 : StaticShapeTensorOf<[F32]>;
 def V4_I32 : StaticShapeTensorOf<[I32]>;
 def V4_Positions : StaticShapeTensorOf<[I32]>;
-def V4_Span : Type<And<[StaticShapeTensorOf<[I32]>.predicate, CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).getShape() == ::llvm::ArrayRef<int64_t>{2}">]>, "tensor<2xi32>", "::mlir::RankedTensorType">;
+def V4_Span : Type<
+    And<[StaticShapeTensorOf<[I32]>.predicate,
+         CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).getShape() == ::llvm::ArrayRef<int64_t>{2}">]>,
+    "tensor<2xi32>", "::mlir::RankedTensorType">;
 def V4_Weight : StaticShapeTensorOf<[F32, BF16, F8E4M3FN, I8]>;
 def V4_Plain : StaticShapeTensorOf<[F32, BF16]>;
 def V4_Scale : StaticShapeTensorOf<[F8E8M0FNU]>;
 
 // Every compute op: pure, decomposes, and says how it is cut into tiles.
-class V4_Op<string mnemonic, list<string> tile = [], list<Trait> traits = []> : Op<V4_Dialect, mnemonic, !listconcat(traits, [
+class V4_Op<string mnemonic, list<string> tile = [], list<Trait> traits = []>
+    : Op<V4_Dialect, mnemonic, !listconcat(traits, [
     Pure, DeclareOpInterfaceMethods<AggregatedOpInterface, ["decomposeOperation"]>,
     DeclareOpInterfaceMethods<V4_TileInterface, tile>])> {
   let hasVerifier = 1;
@@ -36,7 +40,10 @@ class V4_StateOp<string mnemonic> : V4_Op<mnemonic, ["getTiedOperand"]>;
 def V4_Rowwise : NativeOpTrait<"v4::Rowwise">;
 
 //===----------------------------------------------------------------------===//
-def V4_BasicDocs : OpDocGroup { let summary = "Basic ops"; let description = "Embedding, linears, norms, rotary embedding, quantisers."; }
+def V4_BasicDocs : OpDocGroup {
+  let summary = "Basic ops";
+  let description = "Embedding, linears, norms, rotary embedding, quantisers.";
+}
 let opDocGroup = V4_BasicDocs in {
 
 def V4_EmbedOp : V4_TiledOp<"embed"> {
@@ -97,12 +104,15 @@ def V4_LinearOp : V4_TiledOp<"linear"> {
     | f8E4M3FN | `[N, K]` | `[ceil(N/128), ceil(K/128)]` |
     | i8: two E2M1 codes, low nibble first | `[N, K/2]` | `[N, ceil(K/32)]` |
 
-    With groups weight and scale have a leading `G`. An element is its widened code times its scale, both exact; products
-    and sums are f32, in an order that the decomposition fixes, and products may contract with sums. No rounding of `x`.
+    With groups weight and scale have a leading `G`. An element is its widened code times its scale, both exact;
+    products and sums are f32, in an order that the decomposition fixes, and products may contract with sums. No
+    rounding of `x`.
 
     ```mlir
-    func.func @linear(%x: tensor<4x256xf32>, %w: tensor<64x256xf8E4M3FN>, %scale: tensor<1x2xf8E8M0FNU>) -> tensor<4x64xf32> {
-      %y = v4.linear %x, %w scale %scale : (tensor<4x256xf32>, tensor<64x256xf8E4M3FN>, tensor<1x2xf8E8M0FNU>) -> tensor<4x64xf32>
+    func.func @linear(%x: tensor<4x256xf32>, %w: tensor<64x256xf8E4M3FN>, %scale: tensor<1x2xf8E8M0FNU>)
+        -> tensor<4x64xf32> {
+      %y = v4.linear %x, %w scale %scale
+          : (tensor<4x256xf32>, tensor<64x256xf8E4M3FN>, tensor<1x2xf8E8M0FNU>) -> tensor<4x64xf32>
       return %y : tensor<4x64xf32>
     }
     ```
@@ -221,7 +231,8 @@ def V4_QuantizeOp : V4_TiledOp<"quantize", [], [V4_Rowwise]> {
 
     ```mlir
     func.func @quantize(%x: tensor<4x128xf32>) -> (tensor<4x64xi8>, tensor<4x4xf8E8M0FNU>) {
-      %codes, %scale = v4.quantize %x format e2m1 block 32 : (tensor<4x128xf32>) -> (tensor<4x64xi8>, tensor<4x4xf8E8M0FNU>)
+      %codes, %scale = v4.quantize %x format e2m1 block 32
+          : (tensor<4x128xf32>) -> (tensor<4x64xi8>, tensor<4x4xf8E8M0FNU>)
       return %codes, %scale : tensor<4x64xi8>, tensor<4x4xf8E8M0FNU>
     }
     ```
@@ -252,8 +263,8 @@ def V4_DequantizeOp : V4_TiledOp<"dequantize", [], [V4_Rowwise]> {
 def V4_RoundTripOp : V4_TiledOp<"round_trip", [], [V4_Rowwise]> {
   let summary = "quantise and dequantise in place";
   let description = [{
-    The first `columns` columns are replaced by `dequantize(quantize(x))` in blocks of `block`, the others pass (spec 7.2,
-    7.4). `x [S, D]` or `[S, h, D]`, `y` as `x`. Rounding point: that of `v4.quantize`.
+    The first `columns` columns are replaced by `dequantize(quantize(x))` in blocks of `block`, the others pass (spec
+    7.2, 7.4). `x [S, D]` or `[S, h, D]`, `y` as `x`. Rounding point: that of `v4.quantize`.
 
     ```mlir
     func.func @round_trip(%x: tensor<4x512xf32>) -> tensor<4x512xf32> {
@@ -264,19 +275,24 @@ def V4_RoundTripOp : V4_TiledOp<"round_trip", [], [V4_Rowwise]> {
   }];
   let arguments = (ins V4_F32:$input, V4_QuantFormat:$format, I64Attr:$block, I64Attr:$columns);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$input `format` $format `block` $block `columns` $columns attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $input `format` $format `block` $block `columns` $columns attr-dict `:` functional-type(operands, results)
+  }];
 }
 } // opDocGroup
 
 //===----------------------------------------------------------------------===//
-def V4_HcDocs : OpDocGroup { let summary = "Hyper-connections"; let description = "Manifold-constrained hyper-connections (spec 2)."; }
+def V4_HcDocs : OpDocGroup {
+  let summary = "Hyper-connections";
+  let description = "Manifold-constrained hyper-connections (spec 2).";
+}
 let opDocGroup = V4_HcDocs in {
 
 def V4_HcExpandOp : V4_TiledOp<"hc_expand", [], [V4_Rowwise]> {
   let summary = "one vector into every residual stream";
   let description = [{
-    One vector into every residual stream: `X[s, j] = x[s]`, or `x[s] + y[s, j]` with an addend (spec 2.1; the sum is the
-    entry of the MTP block, spec 6). `x [S, d]`; `y`, `X [S, n, d]`. No rounding below f32.
+    One vector into every residual stream: `X[s, j] = x[s]`, or `x[s] + y[s, j]` with an addend (spec 2.1; the sum is
+    the entry of the MTP block, spec 6). `x [S, d]`; `y`, `X [S, n, d]`. No rounding below f32.
 
     ```mlir
     func.func @hc_expand(%x: tensor<4x64xf32>, %y: tensor<4x4x64xf32>) -> (tensor<4x4x64xf32>, tensor<4x4x64xf32>) {
@@ -304,8 +320,8 @@ def V4_HcPreOp : V4_TiledOp<"hc_pre"> {
     x    = sum_j pre[j] X[j]
     ```
 
-    `X [S, n, d]`, `fn [n*(2+n), n*d]`, `scale [3]`, `base [n*(2+n)]`; `x [S, d]`, `post [S, n]`, `comb [S, n, n]` (source,
-    destination). No rounding below f32.
+    `X [S, n, d]`, `fn [n*(2+n), n*d]`, `scale [3]`, `base [n*(2+n)]`; `x [S, d]`, `post [S, n]`, `comb [S, n, n]`
+    (source, destination). No rounding below f32.
 
     ```mlir
     func.func @hc_pre(%X: tensor<2x4x64xf32>, %fn: tensor<24x256xf32>, %scale: tensor<3xf32>, %base: tensor<24xf32>)
@@ -317,9 +333,13 @@ def V4_HcPreOp : V4_TiledOp<"hc_pre"> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$streams, V4_F32:$fn, V4_F32:$scale, V4_F32:$base, F32Attr:$eps, F32Attr:$hc_eps, I64Attr:$iterations);
+  let arguments = (ins V4_F32:$streams, V4_F32:$fn, V4_F32:$scale, V4_F32:$base, F32Attr:$eps, F32Attr:$hc_eps,
+                       I64Attr:$iterations);
   let results = (outs V4_F32:$result, V4_F32:$post, V4_F32:$comb);
-  let assemblyFormat = "$streams `,` $fn `,` $scale `,` $base `eps` $eps `hc_eps` $hc_eps `iterations` $iterations attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $streams `,` $fn `,` $scale `,` $base `eps` $eps `hc_eps` $hc_eps `iterations` $iterations attr-dict `:`
+    functional-type(operands, results)
+  }];
 }
 
 def V4_SinkhornOp : V4_TiledOp<"sinkhorn"> {
@@ -396,12 +416,17 @@ def V4_HcHeadOp : V4_TiledOp<"hc_head"> {
   }];
   let arguments = (ins V4_F32:$streams, V4_F32:$fn, V4_F32:$scale, V4_F32:$base, F32Attr:$eps, F32Attr:$hc_eps);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$streams `,` $fn `,` $scale `,` $base `eps` $eps `hc_eps` $hc_eps attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $streams `,` $fn `,` $scale `,` $base `eps` $eps `hc_eps` $hc_eps attr-dict `:` functional-type(operands, results)
+  }];
 }
 } // opDocGroup
 
 //===----------------------------------------------------------------------===//
-def V4_AttentionDocs : OpDocGroup { let summary = "Hybrid attention"; let description = "Window, compressed entries, indexer, sparse attention (spec 4)."; }
+def V4_AttentionDocs : OpDocGroup {
+  let summary = "Hybrid attention";
+  let description = "Window, compressed entries, indexer, sparse attention (spec 4).";
+}
 let opDocGroup = V4_AttentionDocs in {
 
 def V4_WindowContextOp : V4_Op<"window_context"> {
@@ -414,8 +439,8 @@ def V4_WindowContextOp : V4_Op<"window_context"> {
     y[w + i] = kv[i]
     ```
 
-    `kv [S, c]`, `ring [w, c]`, `y [w + S, c]`. Used for `S > 1`; to be read before `v4.window_append` overwrites the ring.
-    No rounding.
+    `kv [S, c]`, `ring [w, c]`, `y [w + S, c]`. Used for `S > 1`; to be read before `v4.window_append` overwrites the
+    ring. No rounding.
 
     ```mlir
     func.func @window_context(%kv: tensor<4x8xf32>, %ring: tensor<16x8xf32>, %span: tensor<2xi32>) -> tensor<20x8xf32> {
@@ -432,8 +457,8 @@ def V4_WindowContextOp : V4_Op<"window_context"> {
 def V4_WindowAppendOp : V4_StateOp<"window_append"> {
   let summary = "write the rows of the call into the ring";
   let description = [{
-    Writes the rows of the call into the ring, which is updated in place (spec 4.3): `ring[(start + i) mod w] = kv[i]` for
-    the last `min(w, length)` valid rows. `kv [S, c]`, `ring [w, c]`. No rounding.
+    Writes the rows of the call into the ring, which is updated in place (spec 4.3): `ring[(start + i) mod w] = kv[i]`
+    for the last `min(w, length)` valid rows. `kv [S, c]`, `ring [w, c]`. No rounding.
 
     ```mlir
     func.func @window_append(%kv: tensor<1x8xf32>, %ring: tensor<16x8xf32>, %span: tensor<2xi32>) -> tensor<16x8xf32> {
@@ -473,20 +498,21 @@ def V4_EntryPositionsOp : V4_Op<"entry_positions"> {
 def V4_CompressOp : V4_Op<"compress", ["getTiedOperand"]> {
   let summary = "pool blocks of r tokens into entries";
   let description = [{
-    Pools blocks of `r` tokens into entries (spec 4.5, 4.6). The score of a token is `gate + ape[position mod r]`. Entry `e`
-    of the call, block `start/r + e`, is per channel the softmax-weighted sum over its tokens: over the `r` tokens of the
-    block; with `overlap`, over the `r` tokens of the block before by the first half of their channels and the `r` tokens of
-    the block by the second half. A block before position 0 has weight 0.
+    Pools blocks of `r` tokens into entries (spec 4.5, 4.6). The score of a token is `gate + ape[position mod r]`.
+    Entry `e` of the call, block `start/r + e`, is per channel the softmax-weighted sum over its tokens: over the `r`
+    tokens of the block; with `overlap`, over the `r` tokens of the block before by the first half of their channels
+    and the `r` tokens of the block by the second half. A block before position 0 has weight 0.
 
     `kv`, `gate [S, m*c]`, `ape [r, m*c]`, `kv_rows`, `score_rows [m*r, m*c]`, `m` = 2 with `overlap`, else 1;
     `entries [ceil(S/r), c]`, specified where `v4.entry_positions` is not -1. No rounding below f32.
 
-    The state rows are updated in place (spec 4.8): values and scores of the unfinished block's tokens, after those of the
-    block before with `overlap`. Rows that hold no token are 0 and -inf, as they must be before the first call, so that
-    the state does not depend on how a sequence was split into calls.
+    The state rows are updated in place (spec 4.8): values and scores of the unfinished block's tokens, after those of
+    the block before with `overlap`. Rows that hold no token are 0 and -inf, as they must be before the first call, so
+    that the state does not depend on how a sequence was split into calls.
 
     ```mlir
-    func.func @compress(%kv: tensor<8x16xf32>, %gate: tensor<8x16xf32>, %ape: tensor<4x16xf32>, %kv_rows: tensor<8x16xf32>,
+    func.func @compress(%kv: tensor<8x16xf32>, %gate: tensor<8x16xf32>, %ape: tensor<4x16xf32>,
+                        %kv_rows: tensor<8x16xf32>,
                         %score_rows: tensor<8x16xf32>, %span: tensor<2xi32>)
         -> (tensor<2x8xf32>, tensor<8x16xf32>, tensor<8x16xf32>) {
       %entries, %new_kv, %new_score = v4.compress %kv, %gate, %ape, %kv_rows, %score_rows, %span ratio 4 overlap
@@ -496,9 +522,13 @@ def V4_CompressOp : V4_Op<"compress", ["getTiedOperand"]> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$kv, V4_F32:$gate, V4_F32:$ape, V4_F32:$kv_rows, V4_F32:$score_rows, V4_Span:$span, I64Attr:$ratio, UnitAttr:$overlap);
+  let arguments = (ins V4_F32:$kv, V4_F32:$gate, V4_F32:$ape, V4_F32:$kv_rows, V4_F32:$score_rows, V4_Span:$span,
+                       I64Attr:$ratio, UnitAttr:$overlap);
   let results = (outs V4_F32:$entries, V4_F32:$new_kv_rows, V4_F32:$new_score_rows);
-  let assemblyFormat = "$kv `,` $gate `,` $ape `,` $kv_rows `,` $score_rows `,` $span `ratio` $ratio (`overlap` $overlap^)? attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $kv `,` $gate `,` $ape `,` $kv_rows `,` $score_rows `,` $span `ratio` $ratio (`overlap` $overlap^)? attr-dict `:`
+    functional-type(operands, results)
+  }];
 }
 
 def V4_CacheAppendOp : V4_StateOp<"cache_append"> {
@@ -509,7 +539,8 @@ def V4_CacheAppendOp : V4_StateOp<"cache_append"> {
     `positions [e]`, from `v4.entry_positions`. No rounding.
 
     ```mlir
-    func.func @cache_append(%entries: tensor<2x8xf32>, %cache: tensor<64x8xf32>, %positions: tensor<2xi32>) -> tensor<64x8xf32> {
+    func.func @cache_append(%entries: tensor<2x8xf32>, %cache: tensor<64x8xf32>, %positions: tensor<2xi32>)
+        -> tensor<64x8xf32> {
       %y = v4.cache_append %entries, %cache, %positions ratio 4
           : (tensor<2x8xf32>, tensor<64x8xf32>, tensor<2xi32>) -> tensor<64x8xf32>
       return %y : tensor<64x8xf32>
@@ -518,7 +549,9 @@ def V4_CacheAppendOp : V4_StateOp<"cache_append"> {
   }];
   let arguments = (ins V4_F32:$entries, V4_F32:$cache, V4_Positions:$positions, I64Attr:$ratio);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$entries `,` $cache `,` $positions `ratio` $ratio attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $entries `,` $cache `,` $positions `ratio` $ratio attr-dict `:` functional-type(operands, results)
+  }];
 }
 
 def V4_IndexScoresOp : V4_TiledOp<"index_scores", ["adjustTile"]> {
@@ -542,16 +575,20 @@ def V4_IndexScoresOp : V4_TiledOp<"index_scores", ["adjustTile"]> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$query, V4_F32:$weights, V4_F32:$keys, V4_Positions:$positions, Optional<Index>:$first_key, I64Attr:$ratio, F32Attr:$scale);
+  let arguments = (ins V4_F32:$query, V4_F32:$weights, V4_F32:$keys, V4_Positions:$positions,
+                       Optional<Index>:$first_key, I64Attr:$ratio, F32Attr:$scale);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$query `,` $weights `,` $keys `,` $positions (`first_key` $first_key^)? `ratio` $ratio `scale` $scale attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $query `,` $weights `,` $keys `,` $positions (`first_key` $first_key^)? `ratio` $ratio `scale` $scale attr-dict
+    `:` functional-type(operands, results)
+  }];
 }
 
 def V4_TopKOp : V4_TiledOp<"top_k"> {
   let summary = "columns of the k largest values";
   let description = [{
-    Columns of the k largest values of each row, by value descending, index ascending, NaN last; listed by ascending index
-    and padded with -1 (spec 4.9). With `visible`, only the first `(positions[s] + 1) / ratio` columns take part.
+    Columns of the k largest values of each row, by value descending, index ascending, NaN last; listed by ascending
+    index and padded with -1 (spec 4.9). With `visible`, only the first `(positions[s] + 1) / ratio` columns take part.
     `scores [S, N]`, `y [S, k]`, `k <= N`.
 
     ```mlir
@@ -563,14 +600,16 @@ def V4_TopKOp : V4_TiledOp<"top_k"> {
   }];
   let arguments = (ins V4_F32:$scores, Optional<V4_Positions>:$positions, DefaultValuedAttr<I64Attr, "0">:$ratio);
   let results = (outs V4_I32:$result);
-  let assemblyFormat = "$scores (`visible` $positions^ `ratio` $ratio)? attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $scores (`visible` $positions^ `ratio` $ratio)? attr-dict `:` functional-type(operands, results)
+  }];
 }
 
 def V4_SparseAttentionOp : V4_TiledOp<"sparse_attention", [], [AttrSizedOperandSegments]> {
   let summary = "attention over the window and compressed entries, with a sink";
   let description = [{
-    Attention of every row over its window and compressed entries, with a sink (spec 4.2). One shared vector per position
-    is key and value:
+    Attention of every row over its window and compressed entries, with a sink (spec 4.2). One shared vector per
+    position is key and value:
 
     ```
     z_i = scale * q . key_i    p_i = exp(z_i - max z)    y = sum_i p_i key_i / (sum_i p_i + exp(sink - max z))
@@ -579,10 +618,10 @@ def V4_SparseAttentionOp : V4_TiledOp<"sparse_attention", [], [AttrSizedOperandS
     The keys of a row at position `t = positions[s]`:
 
     * window rows of the positions in `(t - w, t]`. `window [w, c]` is the ring after `v4.window_append`, for `S = 1`.
-      `window [w + S, c]` is a `v4.window_context`: rows `i+1 .. i+w` for row `i = t - start` of the call, but not those of
-      negative positions. (A tile is one row that sees the whole context.)
-    * entries: the first `(t + 1) / ratio` rows of `entries [N, c]`, or of these the ones that `selected [S, K]` lists: an
-      ascending prefix, then -1 (spec 4.4).
+      `window [w + S, c]` is a `v4.window_context`: rows `i+1 .. i+w` for row `i = t - start` of the call, but not
+      those of negative positions. (A tile is one row that sees the whole context.)
+    * entries: the first `(t + 1) / ratio` rows of `entries [N, c]`, or of these the ones that `selected [S, K]` lists:
+      an ascending prefix, then -1 (spec 4.4).
 
     `q`, `y [S, h, c]`, `sink [h]`. A row of position -1 gives 0. No rounding below f32.
 
@@ -598,15 +637,22 @@ def V4_SparseAttentionOp : V4_TiledOp<"sparse_attention", [], [AttrSizedOperandS
     }
     ```
   }];
-  let arguments = (ins V4_F32:$query, V4_F32:$window, V4_F32:$sink, V4_Positions:$positions, V4_Span:$span, Optional<V4_F32>:$entries, Optional<V4_I32>:$selected,
+  let arguments = (ins V4_F32:$query, V4_F32:$window, V4_F32:$sink, V4_Positions:$positions, V4_Span:$span,
+                       Optional<V4_F32>:$entries, Optional<V4_I32>:$selected,
                        I64Attr:$window_size, DefaultValuedAttr<I64Attr, "0">:$ratio, F32Attr:$scale);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$query `,` $window `,` $sink `,` $positions `,` $span (`entries` $entries^ `ratio` $ratio)? (`selected` $selected^)? `window` $window_size `scale` $scale attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $query `,` $window `,` $sink `,` $positions `,` $span (`entries` $entries^ `ratio` $ratio)? (`selected`
+    $selected^)? `window` $window_size `scale` $scale attr-dict `:` functional-type(operands, results)
+  }];
 }
 } // opDocGroup
 
 //===----------------------------------------------------------------------===//
-def V4_ExpertDocs : OpDocGroup { let summary = "Mixture of experts"; let description = "Routing, dispatch by expert, expert linears, combination (spec 5)."; }
+def V4_ExpertDocs : OpDocGroup {
+  let summary = "Mixture of experts";
+  let description = "Routing, dispatch by expert, expert linears, combination (spec 5).";
+}
 let opDocGroup = V4_ExpertDocs in {
 
 def V4_RouteOp : V4_TiledOp<"route"> {
@@ -624,7 +670,8 @@ def V4_RouteOp : V4_TiledOp<"route"> {
 
     ```mlir
     func.func @route(%logits: tensor<4x8xf32>, %bias: tensor<8xf32>) -> (tensor<4x2xi32>, tensor<4x2xf32>) {
-      %indices, %weights = v4.route %logits, %bias scale 1.5 : (tensor<4x8xf32>, tensor<8xf32>) -> (tensor<4x2xi32>, tensor<4x2xf32>)
+      %indices, %weights = v4.route %logits, %bias scale 1.5
+          : (tensor<4x8xf32>, tensor<8xf32>) -> (tensor<4x2xi32>, tensor<4x2xf32>)
       return %indices, %weights : tensor<4x2xi32>, tensor<4x2xf32>
     }
     ```
@@ -658,8 +705,8 @@ def V4_RouteHashOp : V4_TiledOp<"route_hash"> {
 def V4_DispatchOp : V4_Op<"dispatch"> {
   let summary = "sort routed pairs by expert";
   let description = [{
-    Lists the pairs (row, expert) of the valid rows by expert, then row (spec 5.5). `indices` (below `experts`), `weights
-    [S, k]`. With `P = S*k` and `A = min(P, experts)`:
+    Lists the pairs (row, expert) of the valid rows by expert, then row (spec 5.5). `indices` (below `experts`),
+    `weights [S, k]`. With `P = S*k` and `A = min(P, experts)`:
 
     | result | |
     |---|---|
@@ -682,7 +729,9 @@ def V4_DispatchOp : V4_Op<"dispatch"> {
   }];
   let arguments = (ins V4_I32:$indices, V4_F32:$weights, V4_Span:$span, I64Attr:$experts_total);
   let results = (outs V4_I32:$experts, V4_I32:$offsets, V4_I32:$rows, V4_F32:$pair_weights, V4_I32:$pairs);
-  let assemblyFormat = "$indices `,` $weights `,` $span `experts` $experts_total attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $indices `,` $weights `,` $span `experts` $experts_total attr-dict `:` functional-type(operands, results)
+  }];
 }
 
 def V4_GroupedLinearOp : V4_TiledOp<"grouped_linear", ["isTableOperand"], [AttrSizedOperandSegments]> {
@@ -699,17 +748,24 @@ def V4_GroupedLinearOp : V4_TiledOp<"grouped_linear", ["isTableOperand"], [AttrS
 
     ```mlir
     func.func @grouped_linear(%x: tensor<4x64xf32>, %w: tensor<16x32x32xi8>, %scale: tensor<16x32x2xf8E8M0FNU>,
-                              %experts: tensor<8xi32>, %offsets: tensor<9xi32>, %rows: tensor<8xi32>) -> tensor<8x32xf32> {
+                              %experts: tensor<8xi32>, %offsets: tensor<9xi32>,
+                              %rows: tensor<8xi32>) -> tensor<8x32xf32> {
       %y = v4.grouped_linear %x, %w scale %scale experts %experts, %offsets rows %rows
-          : (tensor<4x64xf32>, tensor<16x32x32xi8>, tensor<16x32x2xf8E8M0FNU>, tensor<8xi32>, tensor<9xi32>, tensor<8xi32>)
+         
+              : (tensor<4x64xf32>, tensor<16x32x32xi8>, tensor<16x32x2xf8E8M0FNU>, tensor<8xi32>, tensor<9xi32>,
+                 tensor<8xi32>)
           -> tensor<8x32xf32>
       return %y : tensor<8x32xf32>
     }
     ```
   }];
-  let arguments = (ins V4_F32:$input, V4_Weight:$weight, Optional<V4_Scale>:$scale, V4_I32:$experts, V4_I32:$offsets, Optional<V4_I32>:$rows);
+  let arguments = (ins V4_F32:$input, V4_Weight:$weight, Optional<V4_Scale>:$scale, V4_I32:$experts, V4_I32:$offsets,
+                       Optional<V4_I32>:$rows);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$input `,` $weight (`scale` $scale^)? `experts` $experts `,` $offsets (`rows` $rows^)? attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $input `,` $weight (`scale` $scale^)? `experts` $experts `,` $offsets (`rows` $rows^)? attr-dict `:`
+    functional-type(operands, results)
+  }];
 }
 
 def V4_SwigluOp : V4_TiledOp<"swiglu", [], [V4_Rowwise]> {
@@ -725,25 +781,31 @@ def V4_SwigluOp : V4_TiledOp<"swiglu", [], [V4_Rowwise]> {
 
     ```mlir
     func.func @swiglu(%gate: tensor<8x32xf32>, %up: tensor<8x32xf32>, %weights: tensor<8xf32>) -> tensor<8x32xf32> {
-      %y = v4.swiglu %gate, %up weights %weights limit 10.0 : (tensor<8x32xf32>, tensor<8x32xf32>, tensor<8xf32>) -> tensor<8x32xf32>
+      %y = v4.swiglu %gate, %up weights %weights limit 10.0
+          : (tensor<8x32xf32>, tensor<8x32xf32>, tensor<8xf32>) -> tensor<8x32xf32>
       return %y : tensor<8x32xf32>
     }
     ```
   }];
   let arguments = (ins V4_F32:$gate, V4_F32:$up, Optional<V4_F32>:$weights, F32Attr:$limit);
   let results = (outs V4_F32:$result);
-  let assemblyFormat = "$gate `,` $up (`weights` $weights^)? `limit` $limit attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $gate `,` $up (`weights` $weights^)? `limit` $limit attr-dict `:` functional-type(operands, results)
+  }];
 }
 
 def V4_CombineOp : V4_TiledOp<"combine"> {
   let summary = "sum of the experts of a row";
   let description = [{
-    Sum of the experts of a row (spec 5.5): `y[s] = sum_j routed[pairs[s, j]] + shared[s]`, in the order of `j`, the shared
-    expert last. `routed [P, d]`, `pairs [S, k]` from `v4.dispatch`, `shared`, `y [S, d]`. No rounding below f32.
+    Sum of the experts of a row (spec 5.5): `y[s] = sum_j routed[pairs[s, j]] + shared[s]`, in the order of `j`, the
+    shared expert last. `routed [P, d]`, `pairs [S, k]` from `v4.dispatch`, `shared`, `y [S, d]`. No rounding below
+    f32.
 
     ```mlir
-    func.func @combine(%routed: tensor<8x64xf32>, %pairs: tensor<4x2xi32>, %shared: tensor<4x64xf32>) -> tensor<4x64xf32> {
-      %y = v4.combine %routed, %pairs, %shared : (tensor<8x64xf32>, tensor<4x2xi32>, tensor<4x64xf32>) -> tensor<4x64xf32>
+    func.func @combine(%routed: tensor<8x64xf32>, %pairs: tensor<4x2xi32>, %shared: tensor<4x64xf32>)
+        -> tensor<4x64xf32> {
+      %y = v4.combine %routed, %pairs, %shared
+          : (tensor<8x64xf32>, tensor<4x2xi32>, tensor<4x64xf32>) -> tensor<4x64xf32>
       return %y : tensor<4x64xf32>
     }
     ```
@@ -755,10 +817,14 @@ def V4_CombineOp : V4_TiledOp<"combine"> {
 } // opDocGroup
 
 //===----------------------------------------------------------------------===//
-def V4_StructureDocs : OpDocGroup { let summary = "Structure"; let description = "Fusion decision, phases of a kernel, kernel launches."; }
+def V4_StructureDocs : OpDocGroup {
+  let summary = "Structure";
+  let description = "Fusion decision, phases of a kernel, kernel launches.";
+}
 let opDocGroup = V4_StructureDocs in {
 
-def V4_GroupOp : Op<V4_Dialect, "group", [SingleBlockImplicitTerminator<"YieldOp">, RecursiveMemoryEffects, NoRegionArguments]> {
+def V4_GroupOp : Op<V4_Dialect, "group", [
+    SingleBlockImplicitTerminator<"YieldOp">, RecursiveMemoryEffects, NoRegionArguments]> {
   let summary = "ops that become one kernel";
   let description = [{
     A fusion decision (stage `groups`): ops that become one kernel. The region sees the values around it; what it yields
@@ -782,7 +848,8 @@ def V4_GroupOp : Op<V4_Dialect, "group", [SingleBlockImplicitTerminator<"YieldOp
   let hasVerifier = 1;
 }
 
-def V4_PhaseOp : Op<V4_Dialect, "phase", [SingleBlockImplicitTerminator<"YieldOp">, RecursiveMemoryEffects, NoRegionArguments]> {
+def V4_PhaseOp : Op<V4_Dialect, "phase", [
+    SingleBlockImplicitTerminator<"YieldOp">, RecursiveMemoryEffects, NoRegionArguments]> {
   let summary = "a step of a kernel";
   let description = [{
     A step of a kernel. Holds the `scf.forall`s whose grids run together; every workgroup of a phase finishes before the
@@ -833,9 +900,9 @@ def V4_LaunchOp : Op<V4_Dialect, "launch", [DestinationStyleOpInterface, AttrSiz
     DeclareOpInterfaceMethods<SymbolUserOpInterface>, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "run a kernel";
   let description = [{
-    Runs the kernel in module `@kernel`: `inputs` are read, `outputs` are written, and read when they are state. On tensors
-    there is one result per output. `name` is the group's model path. Until kernels are split into phases, the module holds
-    a function of the same name with the launch's operands.
+    Runs the kernel in module `@kernel`: `inputs` are read, `outputs` are written, and read when they are state. On
+    tensors there is one result per output. `name` is the group's model path. Until kernels are split into phases, the
+    module holds a function of the same name with the launch's operands.
 
     ```mlir
     module {
@@ -853,7 +920,10 @@ def V4_LaunchOp : Op<V4_Dialect, "launch", [DestinationStyleOpInterface, AttrSiz
   }];
   let arguments = (ins FlatSymbolRefAttr:$kernel, StrAttr:$name, Variadic<AnyType>:$inputs, Variadic<AnyType>:$outputs);
   let results = (outs Variadic<AnyStaticShapeTensor>:$results);
-  let assemblyFormat = "$kernel $name `ins` `(` ($inputs^ `:` type($inputs))? `)` `outs` `(` ($outputs^ `:` type($outputs))? `)` (`->` type($results)^)? attr-dict";
+  let assemblyFormat = [{
+    $kernel $name `ins` `(` ($inputs^ `:` type($inputs))? `)` `outs` `(` ($outputs^ `:` type($outputs))? `)` (`->`
+    type($results)^)? attr-dict
+  }];
   let extraClassDeclaration = "::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputsMutable(); }";
   let hasVerifier = 1;
 }

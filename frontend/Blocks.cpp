@@ -145,11 +145,10 @@ Value BlockBuilder::head(StringRef path, Value streams, Value span, bool allRows
 
 BlockBuilder::HcPre BlockBuilder::hcPre(StringRef name, StringRef weights, Value streams, const LayerValues &values) {
   std::string p = weights.str();
-  auto op = create<HcPreOp>(name,
-                            TypeRange{f32({rows, c.hiddenSize}), f32({rows, c.streams}),
-                                      f32({rows, c.streams, c.streams})},
-                            streams, values.weight(p + "_fn"), values.weight(p + "_scale"), values.weight(p + "_base"),
-                            f32Attr(c.rmsEps), f32Attr(c.hcEps), b.getI64IntegerAttr(c.sinkhornIterations));
+  auto op = create<HcPreOp>(
+      name, TypeRange{f32({rows, c.hiddenSize}), f32({rows, c.streams}), f32({rows, c.streams, c.streams})}, streams,
+      values.weight(p + "_fn"), values.weight(p + "_scale"), values.weight(p + "_base"), f32Attr(c.rmsEps),
+      f32Attr(c.hcEps), b.getI64IntegerAttr(c.sinkhornIterations));
   return {op.getResult(), op.getPost(), op.getComb()};
 }
 
@@ -194,10 +193,10 @@ Value BlockBuilder::attention(Value input, int64_t ratio, LayerValues &values) {
   Value entries;
   if (ratio != 0)
     entries = compressor("attn.compressor", "attn.compressed", input, ratio, /*rotate=*/false, values);
-  Value heads = create<SparseAttentionOp>("attn.core", query.getType(), query, window, values.weight("attn.attn_sink"),
-                                          values.positions, values.span, entries, selected,
-                                          b.getI64IntegerAttr(c.window), b.getI64IntegerAttr(ratio),
-                                          f32Attr(1.0 / std::sqrt(static_cast<double>(c.headDim))));
+  Value heads =
+      create<SparseAttentionOp>("attn.core", query.getType(), query, window, values.weight("attn.attn_sink"),
+                                values.positions, values.span, entries, selected, b.getI64IntegerAttr(c.window),
+                                b.getI64IntegerAttr(ratio), f32Attr(1.0 / std::sqrt(static_cast<double>(c.headDim))));
   return outputProjection(rope("attn.o_rope", heads, values.table, /*inverse=*/true), values);
 }
 
@@ -209,9 +208,9 @@ Value BlockBuilder::indexer(Value input, Value lowRank, int64_t ratio, LayerValu
   Value keys = compressor("attn.indexer.compressor", "attn.index_keys", input, ratio, /*rotate=*/true, values);
   int64_t count = shapeOf(keys).front();
   double scale = 1.0 / std::sqrt(static_cast<double>(c.indexDim) * static_cast<double>(c.indexHeads));
-  Value scores = create<IndexScoresOp>("attn.indexer.scores", f32({rows, count}), query, weights, keys,
-                                       values.positions, /*first_key=*/Value(), b.getI64IntegerAttr(ratio),
-                                       f32Attr(scale));
+  Value scores =
+      create<IndexScoresOp>("attn.indexer.scores", f32({rows, count}), query, weights, keys, values.positions,
+                            /*first_key=*/Value(), b.getI64IntegerAttr(ratio), f32Attr(scale));
   return create<TopKOp>("attn.indexer.topk", i32({rows, std::min(c.indexTopK, count)}), scores, values.positions,
                         b.getI64IntegerAttr(ratio));
 }
@@ -266,8 +265,7 @@ Value BlockBuilder::experts(Value input, bool hash, LayerValues &values) {
     indices = route.getIndices();
     weights = route.getWeights();
   } else {
-    auto route =
-        create<RouteOp>("ffn.route", routed, logits, values.weight("ffn.gate.bias"), f32Attr(c.routeScale));
+    auto route = create<RouteOp>("ffn.route", routed, logits, values.weight("ffn.gate.bias"), f32Attr(c.routeScale));
     indices = route.getIndices();
     weights = route.getWeights();
   }

@@ -25,10 +25,10 @@ SmallVector<StateSpec> listStates(const Config &config, int64_t ratio, int64_t m
 /// Values of one layer: weights and state by local name ("attn.wq_a", "attn.window"), and what all layers share.
 struct LayerValues {
   Value tokens, positions, span;
-  Value table;                      // rotary table of the rows
-  Value entryPositions, entryTable; // of the entries that the call completes; null without a compressor
+  Value table;                                      // rotary table of the rows
+  Value entryPositions, entryTable;                 // of the entries that the call completes; null without a compressor
   llvm::StringMap<std::pair<Value, Value>> weights; // weight and scale
-  llvm::StringMap<Value> states;    // replaced by their new values
+  llvm::StringMap<Value> states;                    // replaced by their new values
 
   Value weight(StringRef name) const { return weights.lookup(name).first; }
 };

@@ -35,10 +35,10 @@ struct DTypeInfo {
   unsigned bits;
 };
 // In the order of the enum.
-constexpr DTypeInfo dtypes[] = {{"BOOL", 8},    {"F4", 4},     {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"U8", 8},
-                                {"I8", 8},      {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"I16", 16},
-                                {"U16", 16},    {"F16", 16},   {"BF16", 16},   {"I32", 32},    {"U32", 32},
-                                {"F32", 32},    {"F64", 64},   {"I64", 64},    {"U64", 64}};
+constexpr DTypeInfo dtypes[] = {{"BOOL", 8}, {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"U8", 8},
+                                {"I8", 8},   {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"I16", 16},
+                                {"U16", 16}, {"F16", 16},    {"BF16", 16},   {"I32", 32},    {"U32", 32},
+                                {"F32", 32}, {"F64", 64},    {"I64", 64},    {"U64", 64}};
 
 std::optional<DType> parseDType(StringRef name) {
   for (auto [index, info] : llvm::enumerate(dtypes))
@@ -359,8 +359,12 @@ LogicalResult checkIndex(MLIRContext *context, StringRef indexPath, const llvm::
 
 } // namespace
 
-StringRef mlir::v4::dtypeName(DType dtype) { return dtypes[static_cast<size_t>(dtype)].name; }
-unsigned mlir::v4::dtypeBits(DType dtype) { return dtypes[static_cast<size_t>(dtype)].bits; }
+StringRef mlir::v4::dtypeName(DType dtype) {
+  return dtypes[static_cast<size_t>(dtype)].name;
+}
+unsigned mlir::v4::dtypeBits(DType dtype) {
+  return dtypes[static_cast<size_t>(dtype)].bits;
+}
 
 std::string mlir::v4::describeTensor(DType dtype, ArrayRef<int64_t> shape) {
   std::string text = dtypeName(dtype).str() + " [";
@@ -369,7 +373,9 @@ std::string mlir::v4::describeTensor(DType dtype, ArrayRef<int64_t> shape) {
   return text + "]";
 }
 
-std::string Checkpoint::pathOf(const TensorRecord &record) const { return joinPath(directory, files[record.file]); }
+std::string Checkpoint::pathOf(const TensorRecord &record) const {
+  return joinPath(directory, files[record.file]);
+}
 
 LogicalResult mlir::v4::parseHeader(MLIRContext *context, StringRef text, uint64_t payloadSize, StringRef path,
                                     unsigned file, Checkpoint &checkpoint) {
@@ -390,10 +396,10 @@ LogicalResult mlir::v4::parseHeader(MLIRContext *context, StringRef text, uint64
   for (const auto &range : ranges) {
     if (range.begin < expected)
       return contentError(context, path) << "the bytes of tensors " << json::quoted(previous) << " and "
-                                      << json::quoted(range.name) << " overlap";
+                                         << json::quoted(range.name) << " overlap";
     if (range.begin > expected)
       return contentError(context, path) << "bytes " << expected << " to " << range.begin
-                                      << " of the payload belong to no tensor";
+                                         << " of the payload belong to no tensor";
     expected = range.end;
     previous = range.name;
   }
@@ -405,8 +411,8 @@ LogicalResult mlir::v4::parseHeader(MLIRContext *context, StringRef text, uint64
   return success();
 }
 
-LogicalResult mlir::v4::parseIndex(MLIRContext *context, StringRef text, StringRef path,
-                                   llvm::StringMap<unsigned> &map, std::vector<std::string> &files) {
+LogicalResult mlir::v4::parseIndex(MLIRContext *context, StringRef text, StringRef path, llvm::StringMap<unsigned> &map,
+                                   std::vector<std::string> &files) {
   IndexHandler handler(map, files);
   json::Error error;
   if (!json::parse(text, handler, error)) {
@@ -438,8 +444,8 @@ FailureOr<std::unique_ptr<Checkpoint>> mlir::v4::readCheckpoint(MLIRContext *con
                                              << ", which is not in the directory; the checkpoint is incomplete";
     for (const std::string &name : *shards)
       if (!llvm::is_contained(checkpoint->files, name))
-        return fileError(context, joinPath(directory, name)) << "is not named by " << indexName
-                                                             << "; remove it or repair the index";
+        return fileError(context, joinPath(directory, name))
+               << "is not named by " << indexName << "; remove it or repair the index";
   } else if (shards->empty()) {
     return std::unique_ptr<Checkpoint>();
   } else if (shards->size() > 1) {

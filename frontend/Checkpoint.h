@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The tensors of a checkpoint directory: names, types and shapes from the index and the shard headers, never the payload.
+// The tensors of a checkpoint directory: names, types and shapes from the index and the shard headers, never the
+// payload.
 
 #ifndef V4_FRONTEND_CHECKPOINT_H
 #define V4_FRONTEND_CHECKPOINT_H
@@ -18,7 +19,25 @@ namespace mlir::v4 {
 /// Element types of safetensors. The parameters of a model use a few of them; the others are known so that a file is
 /// judged by its structure before its content.
 enum class DType : uint8_t {
-  Bool, F4, F6E2M3, F6E3M2, U8, I8, F8E5M2, F8E4M3, F8E8M0, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64
+  Bool,
+  F4,
+  F6E2M3,
+  F6E3M2,
+  U8,
+  I8,
+  F8E5M2,
+  F8E4M3,
+  F8E8M0,
+  I16,
+  U16,
+  F16,
+  BF16,
+  I32,
+  U32,
+  F32,
+  F64,
+  I64,
+  U64
 };
 
 /// The name that safetensors headers use.
@@ -52,8 +71,8 @@ struct Checkpoint {
 /// Reads index and headers. The result is null when the directory has no safetensors file at all.
 FailureOr<std::unique_ptr<Checkpoint>> readCheckpoint(MLIRContext *context, llvm::StringRef directory);
 
-/// Checks the text of one header, whose payload has `payloadSize` bytes, and adds its tensors to `checkpoint` as those of
-/// file number `file`; `path` names it in diagnostics.
+/// Checks the text of one header, whose payload has `payloadSize` bytes, and adds its tensors to `checkpoint` as those
+/// of file number `file`; `path` names it in diagnostics.
 LogicalResult parseHeader(MLIRContext *context, llvm::StringRef text, uint64_t payloadSize, llvm::StringRef path,
                           unsigned file, Checkpoint &checkpoint);
 

@@ -24,13 +24,30 @@ constexpr int64_t maxLayers = 1024;
 constexpr int64_t maxPosition = (int64_t(1) << 31) - 1;
 
 /// Keys that change nothing about the inference graph: training, tokenizer and library bookkeeping.
-constexpr llvm::StringLiteral harmless[] = {
-    "_name_or_path",     "architectures",        "attention_dropout",    "auto_map",
-    "bos_token_id",      "initializer_range",    "output_router_logits", "pad_token_id",
-    "pretraining_tp",    "router_aux_loss_coef", "router_jitter_noise",  "transformers_version",
-    "use_cache",         "aux_loss_alpha",       "seq_aux",              "ep_size",
-    "output_attentions", "output_hidden_states", "return_dict",          "chunk_size_feed_forward",
-    "id2label",          "label2id",             "problem_type",         "is_encoder_decoder"};
+constexpr llvm::StringLiteral harmless[] = {"_name_or_path",
+                                            "architectures",
+                                            "attention_dropout",
+                                            "auto_map",
+                                            "bos_token_id",
+                                            "initializer_range",
+                                            "output_router_logits",
+                                            "pad_token_id",
+                                            "pretraining_tp",
+                                            "router_aux_loss_coef",
+                                            "router_jitter_noise",
+                                            "transformers_version",
+                                            "use_cache",
+                                            "aux_loss_alpha",
+                                            "seq_aux",
+                                            "ep_size",
+                                            "output_attentions",
+                                            "output_hidden_states",
+                                            "return_dict",
+                                            "chunk_size_feed_forward",
+                                            "id2label",
+                                            "label2id",
+                                            "problem_type",
+                                            "is_encoder_decoder"};
 
 /// Reads one JSON object key by key; remembers which keys were asked for and whether any was wrong.
 class ObjectReader {
@@ -147,9 +164,7 @@ private:
     snprintf(buffer, sizeof(buffer), "%g", value);
     return buffer;
   }
-  static std::string quotedList(ArrayRef<StringRef> names) {
-    return "\"" + llvm::join(names, "\", \"") + "\"";
-  }
+  static std::string quotedList(ArrayRef<StringRef> names) { return "\"" + llvm::join(names, "\", \"") + "\""; }
 
   MLIRContext *context;
   StringRef text, file;
@@ -172,8 +187,9 @@ void readRatios(ObjectReader &reader, Config &config) {
   // The drafter of the later releases has three stages although the key that counts MTP blocks still says one.
   constexpr size_t drafterStages = 3;
   if (count != layers && count != layers + 1 && count != layers + drafterStages) {
-    reader.error(*list) << "'" << key << "' has " << count << " values; accepted: " << layers << " ('num_hidden_layers'), "
-                        << layers + 1 << " with an MTP block, or " << layers + drafterStages << " with a drafter";
+    reader.error(*list) << "'" << key << "' has " << count << " values; accepted: " << layers
+                        << " ('num_hidden_layers'), " << layers + 1 << " with an MTP block, or "
+                        << layers + drafterStages << " with a drafter";
     return;
   }
   config.drafter = count == layers + drafterStages;
@@ -291,7 +307,8 @@ FailureOr<Config> mlir::v4::parseConfig(MLIRContext *context, StringRef text, St
   json::Error error;
   if (!json::parse(text, root, error)) {
     auto [line, column] = json::lineAndColumn(text, error.offset);
-    return emitError(FileLineColLoc::get(context, file, line, column)) << "not a valid configuration: " << error.message;
+    return emitError(FileLineColLoc::get(context, file, line, column))
+           << "not a valid configuration: " << error.message;
   }
 
   ObjectReader reader(context, text, file, root);
@@ -374,8 +391,8 @@ FailureOr<Config> mlir::v4::parseConfig(MLIRContext *context, StringRef text, St
   if (!unknown.empty()) {
     for (std::string &name : unknown)
       name = json::quoted(name);
-    emitWarning(FileLineColLoc::get(context, file, 1, 1)) << "keys that are not known and change nothing: "
-                                                          << llvm::join(unknown, ", ");
+    emitWarning(FileLineColLoc::get(context, file, 1, 1))
+        << "keys that are not known and change nothing: " << llvm::join(unknown, ", ");
   }
   return config;
 }

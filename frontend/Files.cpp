@@ -16,7 +16,8 @@ std::string mlir::v4::joinPath(StringRef directory, StringRef name) {
   return path.str().str();
 }
 
-// Line and column would mean nothing here, and a location with a file name makes handlers load that file to show a line.
+// Line and column would mean nothing here, and a location with a file name makes handlers load that file to show a
+// line.
 InFlightDiagnostic mlir::v4::fileError(MLIRContext *context, StringRef path) {
   return emitError(UnknownLoc::get(context)) << "'" << path << "' ";
 }

@@ -118,9 +118,7 @@ private:
   }
 
   std::string suffix(int64_t rows, bool decode) { return decode ? "decode" : "prefill_" + std::to_string(rows); }
-  std::string bodyName(const Unit &unit) {
-    return (layerKind(unit.ratio) + (unit.hash ? "_hash" : "_scored")).str();
-  }
+  std::string bodyName(const Unit &unit) { return (layerKind(unit.ratio) + (unit.hash ? "_hash" : "_scored")).str(); }
   int64_t logitRows(int64_t rows) { return options.logitsAll ? rows : 1; }
 
   MLIRContext *context;
@@ -223,8 +221,8 @@ void Importer::bind(LayerValues &values, const Unit &unit, Block &block, unsigne
 }
 
 func::FuncOp Importer::startFunction(StringRef name, const Signature &signature, TypeRange results) {
-  auto func = func::FuncOp::create(NameLoc::get(b.getStringAttr(name)), name,
-                                   b.getFunctionType(signature.types, results));
+  auto func =
+      func::FuncOp::create(NameLoc::get(b.getStringAttr(name)), name, b.getFunctionType(signature.types, results));
   for (auto [index, attrs] : llvm::enumerate(signature.attrs))
     if (attrs)
       func.setArgAttrs(index, attrs);
@@ -448,7 +446,8 @@ void Importer::buildLayer(const Unit &unit, int64_t rows, bool decode) {
 void Importer::buildHead(int64_t rows, bool decode) {
   Signature signature(context);
   unsigned span = signature.add(i32({2}), "v4.input", b.getStringAttr("span"));
-  unsigned hidden = signature.add(f32({rows, config.streams, config.hiddenSize}), "v4.input", b.getStringAttr("hidden"));
+  unsigned hidden =
+      signature.add(f32({rows, config.streams, config.hiddenSize}), "v4.input", b.getStringAttr("hidden"));
   unsigned firstWeight = signature.types.size();
   addWeights(signature, headUnit, /*named=*/true);
   func::FuncOp func =
@@ -478,19 +477,18 @@ FailureOr<const Unit *> Importer::findLayer() {
       present.push_back(name);
   }
   return contentError(context, config.file) << "the model has no layer '" << options.layer << "'; it has "
-                                         << llvm::join(present, ", ") << ", mtp and head";
+                                            << llvm::join(present, ", ") << ", mtp and head";
 }
 
 void Importer::setModuleAttributes() {
   auto integer = [&](StringRef name, int64_t value) { return b.getNamedAttr(name, b.getI64IntegerAttr(value)); };
-  module->setAttr("v4.model",
-                  b.getDictionaryAttr({b.getNamedAttr("model_type", b.getStringAttr(config.modelType)),
-                                       integer("vocab_size", config.vocabSize),
-                                       integer("hidden_size", config.hiddenSize), integer("streams", config.streams),
-                                       integer("layers", config.layers), integer("max_context", options.maxContext),
-                                       integer("eos_token", config.eosToken),
-                                       b.getNamedAttr("logits_all", b.getBoolAttr(options.logitsAll)),
-                                       b.getNamedAttr("mtp", b.getBoolAttr(options.mtp || options.layer == "mtp"))}));
+  module->setAttr("v4.model", b.getDictionaryAttr(
+                                  {b.getNamedAttr("model_type", b.getStringAttr(config.modelType)),
+                                   integer("vocab_size", config.vocabSize), integer("hidden_size", config.hiddenSize),
+                                   integer("streams", config.streams), integer("layers", config.layers),
+                                   integer("max_context", options.maxContext), integer("eos_token", config.eosToken),
+                                   b.getNamedAttr("logits_all", b.getBoolAttr(options.logitsAll)),
+                                   b.getNamedAttr("mtp", b.getBoolAttr(options.mtp || options.layer == "mtp"))}));
   SmallVector<StringRef> ignored(parameters.ignored.begin(), parameters.ignored.end());
   module->setAttr("v4.ignored", b.getStrArrayAttr(ignored));
 }
@@ -529,7 +527,9 @@ FailureOr<OwningOpRef<ModuleOp>> Importer::run() {
 
 } // namespace
 
-StringRef mlir::v4::layerKind(int64_t ratio) { return ratio == 0 ? "swa" : ratio == overlapRatio ? "csa" : "hca"; }
+StringRef mlir::v4::layerKind(int64_t ratio) {
+  return ratio == 0 ? "swa" : ratio == overlapRatio ? "csa" : "hca";
+}
 
 void mlir::v4::loadFrontendDialects(MLIRContext *context) {
   context->loadDialect<V4Dialect, func::FuncDialect, tensor::TensorDialect>();
@@ -538,8 +538,8 @@ void mlir::v4::loadFrontendDialects(MLIRContext *context) {
 FailureOr<OwningOpRef<ModuleOp>> mlir::v4::importModel(MLIRContext *context, const Config &config,
                                                        const Checkpoint *checkpoint, const ImportOptions &options) {
   if (options.maxContext < 1 || options.maxContext > maxContextLimit)
-    return contentError(context, config.file) << "a maximum context of " << options.maxContext
-                                           << " is not supported; accepted: 1 to " << maxContextLimit;
+    return contentError(context, config.file)
+           << "a maximum context of " << options.maxContext << " is not supported; accepted: 1 to " << maxContextLimit;
   for (int64_t rows : options.prefill)
     if (rows < 1 || rows > maxRows || rows * config.expertsPerToken > INT32_MAX)
       return contentError(context, config.file)
@@ -551,6 +551,7 @@ FailureOr<OwningOpRef<ModuleOp>> mlir::v4::importModel(MLIRContext *context, con
   if (failed(parameters))
     return failure();
   if (parameters->hasDrafter)
-    emitRemark(UnknownLoc::get(context)) << "'" << checkpoint->directory << "' holds a DSpark drafter, which is left out";
+    emitRemark(UnknownLoc::get(context)) << "'" << checkpoint->directory
+                                         << "' holds a DSpark drafter, which is left out";
   return Importer(context, config, options, std::move(*parameters)).run();
 }

@@ -21,14 +21,16 @@ struct ImportOptions {
   bool logitsAll = false;
   /// Adds the mtp entries.
   bool mtp = false;
-  /// One body only, for tests: swa, csa or hca, each with -hash or -scored behind it or not; mtp; head. Empty: the model.
+  /// One body only, for tests: swa, csa or hca, each with -hash or -scored behind it or not; mtp; head. Empty: the
+  /// model.
   std::string layer;
 };
 
 /// Loads the dialects that imported modules use.
 void loadFrontendDialects(MLIRContext *context);
 
-/// Builds the module of a model. Without a checkpoint the official layout is assumed in the formats of the configuration.
+/// Builds the module of a model. Without a checkpoint the official layout is assumed in the formats of the
+/// configuration.
 FailureOr<OwningOpRef<ModuleOp>> importModel(MLIRContext *context, const Config &config, const Checkpoint *checkpoint,
                                              const ImportOptions &options);
 

@@ -5,6 +5,7 @@
 #define V4_FRONTEND_JSON_H
 
 #include "llvm/ADT/StringRef.h"
+#include "llvm/ADT/Twine.h"
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -27,8 +28,9 @@ struct Error {
   size_t offset = 0;
 };
 
-/// Receives a document piece by piece, so that a reader with a fixed schema never builds what it does not want. A method
-/// that returns false has called `fail`, which ends the parse. `offset` is the byte just behind the current token.
+/// Receives a document piece by piece, so that a reader with a fixed schema never builds what it does not want. A
+/// method that returns false has called `fail`, which ends the parse. `offset` is the byte just behind the current
+/// token.
 class Handler {
 public:
   virtual ~Handler() = default;

@@ -8,7 +8,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/StringSwitch.h"
-#include "llvm/Support/MathExtras.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 using namespace mlir::v4;
@@ -187,6 +187,38 @@ int64_t rowBytes(DType dtype, ArrayRef<int64_t> shape) {
   return bits / 8;
 }
 
+SmallVector<int64_t, 3> fp8ScaleShape(ArrayRef<int64_t> shape) {
+  return {(shape[0] + fp8Block - 1) / fp8Block, (shape[1] + fp8Block - 1) / fp8Block};
+}
+
+SmallVector<int64_t, 3> fp4ScaleShape(ArrayRef<int64_t> shape) {
+  return {shape[0], shape[1] / fp4Block};
+}
+
+/// A whole tensor.
+SourceView viewOf(StringRef name, DType dtype, ArrayRef<int64_t> shape) {
+  SourceView result;
+  result.tensor = name.str();
+  result.dtype = dtype;
+  result.tensorShape.assign(shape.begin(), shape.end());
+  result.shape.assign(shape.begin(), shape.end());
+  return result;
+}
+
+/// One tensor per row.
+SourceView tableOf(StringRef pattern, int64_t rows, DType dtype, ArrayRef<int64_t> shape) {
+  SourceView result = viewOf(pattern, dtype, shape);
+  result.shape.insert(result.shape.begin(), rows);
+  return result;
+}
+
+std::vector<std::string> ignoredPrefixes(bool mtp) {
+  // The MTP block shares embedding and head with the model; some releases repeat them (spec 8).
+  if (mtp)
+    return {"mtp.0.emb.", "mtp.0.embed.", "mtp.0.head."};
+  return {"mtp."};
+}
+
 /// Looks parameters up in a checkpoint.
 class Resolver {
 public:
@@ -200,12 +232,14 @@ public:
   FailureOr<ModelParameters> run(bool mtp) {
     ModelParameters model;
     if (mtp && dspark)
-      return fileError(context, checkpoint.directory)
-             << "holds a DSpark drafter (\"mtp.0.main_proj.weight\") where --mtp needs an MTP block; compile without --mtp";
+      return fileError(context, checkpoint.directory) << "holds a DSpark drafter (\"mtp.0.main_proj.weight\") where "
+                                                         "--mtp needs an MTP block; compile without --mtp";
     for (ParameterSpec &spec : listParameters(config, mtp)) {
       Parameter parameter;
       parameter.spec = std::move(spec);
       resolve(parameter);
+      if (tooManyMissing())
+        break;
       model.list.push_back(std::move(parameter));
     }
     if (!missing.empty())
@@ -219,13 +253,6 @@ public:
     return model;
   }
 
-  static std::vector<std::string> ignoredPrefixes(bool mtp) {
-    // The MTP block shares embedding and head with the model; some releases repeat them (spec 8).
-    if (mtp)
-      return {"mtp.0.emb.", "mtp.0.embed.", "mtp.0.head."};
-    return {"mtp."};
-  }
-
 private:
   /// The record of a tensor that must exist; a missing one is remembered.
   const TensorRecord *require(StringRef name) {
@@ -236,6 +263,9 @@ private:
       used.insert(name);
     return record;
   }
+
+  /// A small file can ask for a hundred million experts; nobody reads that many names.
+  bool tooManyMissing() const { return missing.size() >= 100000; }
 
   InFlightDiagnostic tensorError(StringRef name, const TensorRecord &record) {
     wrong = true;
@@ -280,14 +310,14 @@ private:
       return;
     if (!expect(name, *record, dtype, spec.shape))
       return;
-    parameter.weight = view(name, dtype, spec.shape);
+    parameter.weight = viewOf(name, dtype, spec.shape);
     if (dtype != DType::F8E4M3)
       return;
     std::string scaleName = stem + (renamed ? ".weight_scale_inv" : ".scale");
     SmallVector<int64_t, 3> shape = fp8ScaleShape(spec.shape);
     if (const TensorRecord *scale = require(scaleName))
       if (expect(scaleName, *scale, DType::F8E8M0, shape))
-        parameter.scale = view(scaleName, DType::F8E8M0, shape);
+        parameter.scale = viewOf(scaleName, DType::F8E8M0, shape);
   }
 
   /// One tensor per expert.
@@ -304,7 +334,7 @@ private:
     bool scaled = dtype == DType::I8 || dtype == DType::F8E4M3;
     if (scaled)
       scaleShape = dtype == DType::I8 ? fp4ScaleShape(spec.shape) : fp8ScaleShape(spec.shape);
-    for (int64_t row = 0; row < config.experts; ++row) {
+    for (int64_t row = 0; row < config.experts && !tooManyMissing(); ++row) {
       std::string name = rowName(pattern, row);
       if (const TensorRecord *record = row == 0 ? first : require(name))
         if (!expect(name, *record, dtype, shape))
@@ -316,13 +346,13 @@ private:
         if (!expect(scaleName, *scale, DType::F8E8M0, scaleShape))
           return;
     }
-    parameter.weight = table(pattern, dtype, shape);
+    parameter.weight = tableOf(pattern, config.experts, dtype, shape);
     if (scaled)
-      parameter.scale = table(scalePattern, DType::F8E8M0, scaleShape);
+      parameter.scale = tableOf(scalePattern, config.experts, DType::F8E8M0, scaleShape);
   }
 
   void requireRows(StringRef pattern, int64_t from) {
-    for (int64_t row = from; row < config.experts; ++row)
+    for (int64_t row = from; row < config.experts && !tooManyMissing(); ++row)
       require(rowName(pattern, row));
   }
 
@@ -361,8 +391,8 @@ private:
       return;
     }
     std::string scaleName = name + "_scale_inv";
-    SourceView scale = fused(scaleName, DType::F8E8M0,
-                             dtype == DType::I8 ? fp4ScaleShape(spec.shape) : fp8ScaleShape(spec.shape));
+    SourceView scale =
+        fused(scaleName, DType::F8E8M0, dtype == DType::I8 ? fp4ScaleShape(spec.shape) : fp8ScaleShape(spec.shape));
     if (const TensorRecord *found = require(scaleName))
       if (expect(scaleName, *found, DType::F8E8M0, scale.tensorShape))
         parameter.scale = scale;
@@ -403,30 +433,6 @@ private:
     return false;
   }
 
-public:
-  static SmallVector<int64_t, 3> fp8ScaleShape(ArrayRef<int64_t> shape) {
-    return {(shape[0] + fp8Block - 1) / fp8Block, (shape[1] + fp8Block - 1) / fp8Block};
-  }
-  static SmallVector<int64_t, 3> fp4ScaleShape(ArrayRef<int64_t> shape) { return {shape[0], shape[1] / fp4Block}; }
-
-  static SourceView view(StringRef name, DType dtype, ArrayRef<int64_t> shape) {
-    SourceView result;
-    result.tensor = name.str();
-    result.dtype = dtype;
-    result.tensorShape.assign(shape.begin(), shape.end());
-    result.shape.assign(shape.begin(), shape.end());
-    return result;
-  }
-  SourceView table(StringRef pattern, DType dtype, ArrayRef<int64_t> shape) const {
-    return table(config, pattern, dtype, shape);
-  }
-  static SourceView table(const Config &config, StringRef pattern, DType dtype, ArrayRef<int64_t> shape) {
-    SourceView result = view(pattern, dtype, shape);
-    result.shape.insert(result.shape.begin(), config.experts);
-    return result;
-  }
-
-private:
   void reportMissing(bool mtp) {
     llvm::sort(missing);
     missing.erase(llvm::unique(missing), missing.end());
@@ -438,7 +444,8 @@ private:
     if (missing.size() > shown)
       names += " and " + std::to_string(missing.size() - shown) + " more";
     InFlightDiagnostic diagnostic = contentError(context, checkpoint.directory);
-    diagnostic << missing.size() << (missing.size() == 1 ? " tensor is missing: " : " tensors are missing: ") << names;
+    diagnostic << (tooManyMissing() ? "at least " : "") << missing.size()
+               << (missing.size() == 1 ? " tensor is missing: " : " tensors are missing: ") << names;
     if (mtp && onlyMtp)
       diagnostic << "; this checkpoint has no MTP block, compile without --mtp";
     else
@@ -477,28 +484,25 @@ Parameter assume(const Config &config, ParameterSpec spec) {
   bool linear = spec.role == ParameterRole::Linear, expert = spec.role == ParameterRole::Expert;
   auto fp8 = [&] {
     if (expert) {
-      parameter.weight = Resolver::table(config, spec.name + ".weight", DType::F8E4M3, spec.shape);
-      parameter.scale =
-          Resolver::table(config, spec.name + ".scale", DType::F8E8M0, Resolver::fp8ScaleShape(spec.shape));
+      parameter.weight = tableOf(spec.name + ".weight", config.experts, DType::F8E4M3, spec.shape);
+      parameter.scale = tableOf(spec.name + ".scale", config.experts, DType::F8E8M0, fp8ScaleShape(spec.shape));
     } else {
-      parameter.weight = Resolver::view(spec.name + ".weight", DType::F8E4M3, spec.shape);
-      parameter.scale = Resolver::view(spec.name + ".scale", DType::F8E8M0, Resolver::fp8ScaleShape(spec.shape));
+      parameter.weight = viewOf(spec.name + ".weight", DType::F8E4M3, spec.shape);
+      parameter.scale = viewOf(spec.name + ".scale", DType::F8E8M0, fp8ScaleShape(spec.shape));
     }
   };
   if (expert && config.expertFormat == ExpertFormat::Fp4) {
-    parameter.weight =
-        Resolver::table(config, spec.name + ".weight", DType::I8, {spec.shape[0], spec.shape[1] / 2});
-    parameter.scale =
-        Resolver::table(config, spec.name + ".scale", DType::F8E8M0, Resolver::fp4ScaleShape(spec.shape));
+    parameter.weight = tableOf(spec.name + ".weight", config.experts, DType::I8, {spec.shape[0], spec.shape[1] / 2});
+    parameter.scale = tableOf(spec.name + ".scale", config.experts, DType::F8E8M0, fp4ScaleShape(spec.shape));
   } else if ((linear && config.fp8Linears) || (expert && config.expertFormat == ExpertFormat::Fp8)) {
     fp8();
   } else if (expert) {
-    parameter.weight = Resolver::table(config, spec.name + ".weight", wide, spec.shape);
+    parameter.weight = tableOf(spec.name + ".weight", config.experts, wide, spec.shape);
   } else {
     DType dtype = spec.role == ParameterRole::Float32      ? DType::F32
                   : spec.role == ParameterRole::TokenTable ? DType::I64
                                                            : wide;
-    parameter.weight = Resolver::view(linear ? spec.name + ".weight" : spec.name, dtype, spec.shape);
+    parameter.weight = viewOf(linear ? spec.name + ".weight" : spec.name, dtype, spec.shape);
   }
   parameter.spec = std::move(spec);
   return parameter;
@@ -522,17 +526,29 @@ std::vector<ParameterSpec> mlir::v4::listParameters(const Config &config, bool m
 FailureOr<ModelParameters> mlir::v4::resolveParameters(MLIRContext *context, const Config &config,
                                                        const Checkpoint *checkpoint, bool mtp) {
   if (mtp && config.drafter)
-    return contentError(context, config.file)
-           << "'compress_ratios' ends like that of a release with a DSpark drafter, and --mtp needs an MTP block; compile "
-              "without --mtp";
+    return contentError(context, config.file) << "'compress_ratios' ends like that of a release with a DSpark drafter, "
+                                                 "and --mtp needs an MTP block; compile "
+                                                 "without --mtp";
   if (mtp && config.mtpBlocks == 0)
     return contentError(context, config.file)
            << "'num_nextn_predict_layers' is 0, and --mtp needs an MTP block; compile without --mtp";
+  // Byte counts of whole models must fit into 64 bits (Report.cpp).
+  constexpr double maxParameters = 1e16;
+  double total = 0;
+  for (const ParameterSpec &spec : listParameters(config, mtp)) {
+    double count = spec.role == ParameterRole::Expert ? static_cast<double>(config.experts) : 1.0;
+    for (int64_t dim : spec.shape)
+      count *= static_cast<double>(dim);
+    total += count;
+  }
+  if (total > maxParameters)
+    return contentError(context, config.file)
+           << "describes a model of " << llvm::formatv("{0:e}", total).str() << " parameters; accepted: up to 1e16";
   if (checkpoint)
     return Resolver(context, config, *checkpoint).run(mtp);
   ModelParameters model;
   for (ParameterSpec &spec : listParameters(config, mtp))
     model.list.push_back(assume(config, std::move(spec)));
-  model.ignored = Resolver::ignoredPrefixes(mtp);
+  model.ignored = ignoredPrefixes(mtp);
   return model;
 }

@@ -15,14 +15,15 @@ namespace mlir::v4 {
 
 /// What a parameter is to the graph, which decides the formats it may be stored in.
 enum class ParameterRole {
-  Linear,   ///< [out, in]: f32, bf16, or fp8 with scales
-  Expert,   ///< a table of [out, in]: f32, bf16, fp8 or fp4 with scales
-  Plain,    ///< f32 or bf16
-  Float32,  ///< f32 only
+  Linear,    ///< [out, in]: f32, bf16, or fp8 with scales
+  Expert,    ///< a table of [out, in]: f32, bf16, fp8 or fp4 with scales
+  Plain,     ///< f32 or bf16
+  Float32,   ///< f32 only
   TokenTable ///< i64 expert ids by token; not counted as parameters
 };
 
-/// Where in the model a parameter is used. The frame of the MTP block is what surrounds its layer: projections and head.
+/// Where in the model a parameter is used. The frame of the MTP block is what surrounds its layer: projections and
+/// head.
 enum class ParameterPart { Embedding, Layer, Head, MtpFrame, MtpLayer };
 
 /// One parameter by its official name, without the ".weight" of linears and experts.
@@ -69,8 +70,8 @@ struct ModelParameters {
 /// What the configuration asks for, whatever the checkpoint holds.
 std::vector<ParameterSpec> listParameters(const Config &config, bool mtp);
 
-/// Finds every parameter in the checkpoint, and every tensor of the checkpoint a parameter or an ignored family. Without
-/// a checkpoint the official layout in the formats of the configuration is assumed.
+/// Finds every parameter in the checkpoint, and every tensor of the checkpoint a parameter or an ignored family.
+/// Without a checkpoint the official layout in the formats of the configuration is assumed.
 FailureOr<ModelParameters> resolveParameters(MLIRContext *context, const Config &config, const Checkpoint *checkpoint,
                                              bool mtp);
 

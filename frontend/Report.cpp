@@ -37,7 +37,9 @@ StringRef formatName(DType dtype) {
   }
 }
 
-int64_t viewBytes(const SourceView &view) { return product(view.shape) * dtypeBits(view.dtype) / 8; }
+int64_t viewBytes(const SourceView &view) {
+  return product(view.shape) * dtypeBits(view.dtype) / 8;
+}
 
 std::string kindName(const Config &config, int64_t layer) {
   return (layerKind(config.ratios[layer]) + (config.isHash(layer) ? "-hash" : "-scored")).str();

@@ -12,6 +12,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Support/Endian.h"
 
@@ -316,16 +317,22 @@ private:
 
   Offset<flatbuffers::Vector<Offset<fb::Parameter>>> emitParameters() {
     std::vector<Offset<fb::Parameter>> result;
+    llvm::StringSet<> names;
     for (auto &[key, info] : parameters) {
       WeightAttr weight = info.weight;
       std::vector<uint64_t> shape(info.type.getShape().begin(), info.type.getShape().end());
       std::vector<uint64_t> sourceShape(weight.getShape().begin(), weight.getShape().end());
       auto source = fb::CreateSource(b, b.CreateString(weight.getTensor().str()), *dtypeOf(weight.getDtype()),
                                      b.CreateVector(sourceShape), weight.getOffset(), weight.getStride());
-      // Two views of one tensor (the halves of a fused one) differ in their offset.
+      // Two views of one tensor differ in their offset (the halves of a fused one) or their shape.
       std::string name = weight.getTensor().str();
       if (weight.getOffset())
         name += "+" + std::to_string(weight.getOffset());
+      if (!names.insert(name).second) {
+        for (uint64_t size : shape)
+          name += ":" + std::to_string(size);
+        names.insert(name);
+      }
       result.push_back(fb::CreateParameter(b, b.CreateString(name), *dtypeOf(info.type.getElementType()), b.CreateVector(shape),
                                            weight.isTable() ? shape[0] : 0, b.CreateString("as-stored"), source));
     }

@@ -125,6 +125,15 @@ def PlanArenaPass : Pass<"v4-plan-arena", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
 }
 
+def RotatePairsPass : Pass<"v4-rotate-pairs", "::mlir::func::FuncOp"> {
+  let summary = "v4.rope on vectors of pairs";
+  let description = [{
+    The template of `v4.rope` on a tile: the pairs of a row are read as one vector, `vector.deinterleave` splits them, `vector.interleave` joins
+    the results. The decomposition walks every second column, and no upstream pattern vectorises that.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect", "::mlir::vector::VectorDialect"];
+}
+
 def SplitPhasesPass : Pass<"v4-split-phases", "::mlir::ModuleOp"> {
   let summary = "one function of one workgroup per phase";
   let description = [{

@@ -7,6 +7,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Interfaces/DestinationStyleOpInterface.h"
 
 namespace mlir::v4 {
@@ -51,6 +52,8 @@ static Value findRoot(Value value, Value destination) {
     step = insert.getDest();
   else if (auto insert = dyn_cast<tensor::InsertOp>(op))
     step = insert.getDest();
+  else if (auto write = dyn_cast<vector::TransferWriteOp>(op))
+    step = write.getBase();
   if (!step)
     return {};
   Value root = findRoot(step, destination);

@@ -59,11 +59,19 @@ v4_status *loadModule(Expected<ModuleFile> file, const v4_module_options *option
 
 extern "C" {
 
-v4_code v4_status_code(const v4_status *status) { return status ? status->code : V4_OK; }
-const char *v4_status_message(const v4_status *status) { return status ? status->message.c_str() : ""; }
-void v4_status_free(v4_status *status) { delete status; }
+v4_code v4_status_code(const v4_status *status) {
+  return status ? status->code : V4_OK;
+}
+const char *v4_status_message(const v4_status *status) {
+  return status ? status->message.c_str() : "";
+}
+void v4_status_free(v4_status *status) {
+  delete status;
+}
 
-const char *v4_version(void) { return V4_VERSION_STRING; }
+const char *v4_version(void) {
+  return V4_VERSION_STRING;
+}
 
 v4_status *v4_module_load(const char *path, const v4_module_options *options, v4_module **out) {
   if (!path || !out)
@@ -77,7 +85,9 @@ v4_status *v4_module_load_memory(const void *data, size_t size, const v4_module_
   return loadModule(ModuleFile::copy({static_cast<const std::byte *>(data), size}), options, {}, out);
 }
 
-void v4_module_free(v4_module *module) { delete module; }
+void v4_module_free(v4_module *module) {
+  delete module;
+}
 
 v4_status *v4_module_get_info(const v4_module *module, v4_module_info *info) {
   if (!module || !info)
@@ -119,7 +129,9 @@ v4_status *v4_weights_load(const v4_module *module, const char *path, v4_weights
   return nullptr;
 }
 
-void v4_weights_free(v4_weights *weights) { delete weights; }
+void v4_weights_free(v4_weights *weights) {
+  delete weights;
+}
 
 v4_status *v4_session_create(const v4_module *module, const v4_weights *weights, const v4_session_options *options,
                              v4_session **out) {
@@ -150,7 +162,9 @@ v4_status *v4_session_create(const v4_module *module, const v4_weights *weights,
   return nullptr;
 }
 
-void v4_session_free(v4_session *session) { delete session; }
+void v4_session_free(v4_session *session) {
+  delete session;
+}
 
 v4_status *v4_session_reset(v4_session *session) {
   if (!session)
@@ -159,7 +173,9 @@ v4_status *v4_session_reset(v4_session *session) {
   return nullptr;
 }
 
-uint64_t v4_session_position(const v4_session *session) { return session ? session->impl->position() : 0; }
+uint64_t v4_session_position(const v4_session *session) {
+  return session ? session->impl->position() : 0;
+}
 
 v4_status *v4_session_append(v4_session *session, const int32_t *tokens, size_t count) {
   if (!session || (!tokens && count))
@@ -167,9 +183,13 @@ v4_status *v4_session_append(v4_session *session, const int32_t *tokens, size_t 
   return session->impl->append({tokens, count}).release();
 }
 
-const float *v4_session_logits(const v4_session *session) { return session ? session->impl->logits() : nullptr; }
+const float *v4_session_logits(const v4_session *session) {
+  return session ? session->impl->logits() : nullptr;
+}
 
-int v4_session_mtp_active(const v4_session *session) { return session && session->impl->mtpActive(); }
+int v4_session_mtp_active(const v4_session *session) {
+  return session && session->impl->mtpActive();
+}
 
 v4_status *v4_session_save(const v4_session *session, const char *path) {
   if (!session || !path)
@@ -192,7 +212,9 @@ v4_status *v4_session_fill(v4_session *session, uint64_t position, v4_state_sour
       .release();
 }
 
-const char *v4_current_launch(void) { return currentLaunch(); }
+const char *v4_current_launch(void) {
+  return currentLaunch();
+}
 
 v4_status *v4_sampler_create(const v4_sampler_options *options, v4_sampler **out) {
   if (!out)
@@ -207,7 +229,9 @@ v4_status *v4_sampler_create(const v4_sampler_options *options, v4_sampler **out
   return nullptr;
 }
 
-void v4_sampler_free(v4_sampler *sampler) { delete sampler; }
+void v4_sampler_free(v4_sampler *sampler) {
+  delete sampler;
+}
 
 v4_status *v4_sampler_pick(v4_sampler *sampler, const float *logits, size_t vocab, int32_t *token) {
   if (!sampler || !logits || !token)

@@ -42,7 +42,9 @@ template <typename Shape> std::optional<uint64_t> elementCount(const Shape &shap
 }
 
 /// offset + bytes <= size, without overflow.
-inline bool rangeFits(uint64_t offset, uint64_t bytes, uint64_t size) { return offset <= size && bytes <= size - offset; }
+inline bool rangeFits(uint64_t offset, uint64_t bytes, uint64_t size) {
+  return offset <= size && bytes <= size - offset;
+}
 
 } // namespace v4
 

@@ -97,7 +97,8 @@ Status Checkpoint::openIndexed(const std::string &indexPath, const std::vector<s
   }
   for (const std::string &name : present)
     if (!shardIndex.contains(name))
-      return invalid(path, "/", name, ": the index does not name this shard; move it away, or use the index it belongs to");
+      return invalid(path, "/", name,
+                     ": the index does not name this shard; move it away, or use the index it belongs to");
   V4_RETURN_IF_ERROR(buildTable());
 
   for (const auto &[name, shard] : *entries) {

@@ -118,20 +118,47 @@ private:
       case DT_REL:
       case DT_TEXTREL:
         return invalid("it has relocations of a kind that is not supported");
-      case DT_SYMTAB: dynamic.symtab = value; break;
-      case DT_STRTAB: dynamic.strtab = value; break;
-      case DT_STRSZ: dynamic.strsz = value; break;
-      case DT_SYMENT: symbolEntry = value; break;
-      case DT_RELAENT: relaEntry = value; break;
-      case DT_HASH: dynamic.hash = value; break;
-      case DT_GNU_HASH: dynamic.gnuHash = value; break;
-      case DT_RELA: dynamic.rela = value; break;
-      case DT_RELASZ: dynamic.relaSize = value; break;
-      case DT_JMPREL: dynamic.jmprel = value; break;
-      case DT_PLTRELSZ: dynamic.jmprelSize = value; break;
-      case 36 /* DT_RELR */: dynamic.relr = value; break;
-      case 35 /* DT_RELRSZ */: dynamic.relrSize = value; break;
-      default: break;
+      case DT_SYMTAB:
+        dynamic.symtab = value;
+        break;
+      case DT_STRTAB:
+        dynamic.strtab = value;
+        break;
+      case DT_STRSZ:
+        dynamic.strsz = value;
+        break;
+      case DT_SYMENT:
+        symbolEntry = value;
+        break;
+      case DT_RELAENT:
+        relaEntry = value;
+        break;
+      case DT_HASH:
+        dynamic.hash = value;
+        break;
+      case DT_GNU_HASH:
+        dynamic.gnuHash = value;
+        break;
+      case DT_RELA:
+        dynamic.rela = value;
+        break;
+      case DT_RELASZ:
+        dynamic.relaSize = value;
+        break;
+      case DT_JMPREL:
+        dynamic.jmprel = value;
+        break;
+      case DT_PLTRELSZ:
+        dynamic.jmprelSize = value;
+        break;
+      case 36 /* DT_RELR */:
+        dynamic.relr = value;
+        break;
+      case 35 /* DT_RELRSZ */:
+        dynamic.relrSize = value;
+        break;
+      default:
+        break;
       }
     }
     return invalid("its dynamic section does not end");
@@ -210,7 +237,8 @@ private:
       Elf64_Rela entry;
       if (!read(image, table + i * sizeof(Elf64_Rela), entry))
         return invalid("its relocation table lies outside it");
-      uint64_t type = ELF64_R_TYPE(entry.r_info), index = ELF64_R_SYM(entry.r_info), value = reinterpret_cast<uint64_t>(base);
+      uint64_t type = ELF64_R_TYPE(entry.r_info), index = ELF64_R_SYM(entry.r_info),
+               value = reinterpret_cast<uint64_t>(base);
       switch (type) {
       case R_X86_64_NONE:
         continue;

@@ -2,7 +2,8 @@
 // Loads the CPU code of a module: a self-contained x86-64 shared object, from memory.
 //
 // The system's loader is not used: it wants a file, runs constructors, searches for dependencies, and trusts every
-// offset that it reads, so a damaged image crashes it. A module's image needs only its segments and relative relocations.
+// offset that it reads, so a damaged image crashes it. A module's image needs only its segments and relative
+// relocations.
 #ifndef V4_RUNTIME_ELFIMAGE_H
 #define V4_RUNTIME_ELFIMAGE_H
 

@@ -2,6 +2,7 @@
 // Mapping and writing files through POSIX calls; every failure names the file.
 #include "runtime/FileIo.h"
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <climits>
@@ -72,7 +73,8 @@ Expected<int> openRegular(const std::string &path, uint64_t &size) {
   }
   if (!S_ISREG(info.st_mode)) {
     ::close(descriptor);
-    return invalid("cannot read '", path, "': ", S_ISDIR(info.st_mode) ? "it is a directory" : "it is not a regular file");
+    return invalid("cannot read '", path,
+                   "': ", S_ISDIR(info.st_mode) ? "it is a directory" : "it is not a regular file");
   }
   size = static_cast<uint64_t>(info.st_size);
   return descriptor;
@@ -96,8 +98,7 @@ Expected<Pages> Pages::allocate(uint64_t size, std::string_view what) {
   if (size == 0)
     return pages;
   void *base = size > PTRDIFF_MAX ? MAP_FAILED
-                                  : ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                                  : ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (base == MAP_FAILED)
     return environment("cannot allocate ", size, " bytes for ", what);
   pages.base = static_cast<std::byte *>(base);
@@ -163,7 +164,24 @@ Expected<Pages> readFile(const std::string &path) {
   return pages;
 }
 
-OutputFile::~OutputFile() { discard(); }
+Expected<std::string> readStandardInput() {
+  std::string text;
+  std::array<char, 1 << 16> block;
+  for (;;) {
+    ssize_t count = ::read(STDIN_FILENO, block.data(), block.size());
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count < 0)
+      return errnoStatus("cannot read", "standard input", errno);
+    if (count == 0)
+      return text;
+    text.append(block.data(), static_cast<size_t>(count));
+  }
+}
+
+OutputFile::~OutputFile() {
+  discard();
+}
 
 void OutputFile::discard() {
   if (descriptor >= 0)

@@ -79,6 +79,9 @@ private:
 /// The bytes of a regular file, in memory that nobody else can change.
 Expected<Pages> readFile(const std::string &path);
 
+/// Everything that standard input gives.
+Expected<std::string> readStandardInput();
+
 /// Writes a file that appears under its name only when commit() succeeds; until then, and if it never does, the bytes
 /// are in a temporary file beside it that the destructor removes. A path that exists and is not a regular file (a
 /// device, a pipe) is written directly.

@@ -45,8 +45,8 @@ Expected<std::shared_ptr<const Module>> Module::load(ModuleFile file, std::strin
     found += concat(found.empty() ? "" : ", ", target->name()->string_view());
   }
   if (!module->selected)
-    return invalid("the module has no code for device '", device, "' (it has: ", found, "); compile it with --target=",
-                   device);
+    return invalid("the module has no code for device '", device, "' (it has: ", found,
+                   "); compile it with --target=", device);
 
   const fbs::Target &target = *module->selected;
   if (target.features())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Second-step verification: FlatBuffers guarantees that offsets stay inside the buffer, this file that the numbers mean
-// something. Everything later (weights, session, kernels) relies on it and checks nothing again. Comparisons are written
-// so that they cannot overflow.
+// something. Everything later (weights, session, kernels) relies on it and checks nothing again. Comparisons are
+// written so that they cannot overflow.
 #include "runtime/ModuleVerify.h"
 #include "runtime/Checked.h"
 
@@ -50,8 +50,7 @@ private:
     return concat(kind, " ", index, name ? concat(" '", text(name), "'") : std::string());
   }
 
-  static Status checkName(std::string_view where, const flatbuffers::String *name,
-                          std::set<std::string_view> &taken) {
+  static Status checkName(std::string_view where, const flatbuffers::String *name, std::set<std::string_view> &taken) {
     std::string_view value = text(name);
     if (value.empty())
       return bad(where, "it has no name");
@@ -306,7 +305,8 @@ private:
     if (model->mtp())
       for (auto &[key, entry] : byKind)
         if (!isMtp(*entry) &&
-            !byKind.contains({key.first == EntryKind::Decode ? EntryKind::MtpDecode : EntryKind::MtpPrefill, key.second}))
+            !byKind.contains(
+                {key.first == EntryKind::Decode ? EntryKind::MtpDecode : EntryKind::MtpPrefill, key.second}))
           return bad(target, "entry '", text(entry->name()), "' has no MTP entry of the same rows");
     return {};
   }
@@ -324,7 +324,8 @@ private:
       DType dtype;
       std::vector<uint64_t> shape;
     };
-    std::vector<Want> inputs = {{"tokens", DType::I32, {rows}}, {"positions", DType::I32, {rows}}, {"span", DType::I32, {2}}};
+    std::vector<Want> inputs = {
+        {"tokens", DType::I32, {rows}}, {"positions", DType::I32, {rows}}, {"span", DType::I32, {2}}};
     std::vector<Want> outputs = {{"logits", DType::F32, {logitsRows, model->vocab_size()}}};
     Want hidden = {"hidden", DType::F32, {rows, model->streams(), model->hidden_size()}};
     if (isMtp(entry))
@@ -342,7 +343,8 @@ private:
         uint64_t size = 0;
         V4_RETURN_IF_ERROR(checkName(inner, value.name(), names));
         V4_RETURN_IF_ERROR(checkShape(inner, value.dtype(), value.shape(), size));
-        auto want = std::find_if(wanted.begin(), wanted.end(), [&](const Want &w) { return w.name == text(value.name()); });
+        auto want =
+            std::find_if(wanted.begin(), wanted.end(), [&](const Want &w) { return w.name == text(value.name()); });
         if (want == wanted.end())
           return bad(inner, "this kind of entry has no such ", kind);
         if (value.dtype() != want->dtype ||
@@ -401,7 +403,8 @@ private:
     if (binding.index() >= limit)
       return bad(where, what, " ", binding.index(), " does not exist; there are ", limit);
     if (!rangeFits(binding.offset(), binding.bytes(), size))
-      return bad(where, "bytes ", binding.offset(), " + ", binding.bytes(), " reach beyond the ", size, " of its ", what);
+      return bad(where, "bytes ", binding.offset(), " + ", binding.bytes(), " reach beyond the ", size, " of its ",
+                 what);
     return {};
   }
 
@@ -454,7 +457,8 @@ private:
       if (tap.dtype() != DType::F32 && tap.dtype() != DType::I32 && tap.dtype() != DType::BF16)
         return bad(where, "values of type ", dtypeName(tap.dtype()), " cannot be reported");
       if (tap.shape()->Get(0) != entry.rows() && entry.rows() != 1)
-        return bad(where, "shape ", shapeText(*tap.shape()), " does not begin with the ", entry.rows(), " rows of the entry");
+        return bad(where, "shape ", shapeText(*tap.shape()), " does not begin with the ", entry.rows(),
+                   " rows of the entry");
       if (tap.launch() >= entry.launches()->size())
         return bad(where, "launch ", tap.launch(), " does not exist; there are ", entry.launches()->size());
       if (!tap.buffer())
@@ -463,7 +467,8 @@ private:
       if (tap.buffer()->kind() == BindingKind::Parameter || tap.buffer()->kind() == BindingKind::TableOffsets)
         return bad(where, "a parameter is not a value of the run");
       if (tap.buffer()->bytes() != bytes)
-        return bad(where, "its buffer has ", tap.buffer()->bytes(), " bytes, shape ", shapeText(*tap.shape()), " needs ", bytes);
+        return bad(where, "its buffer has ", tap.buffer()->bytes(), " bytes, shape ", shapeText(*tap.shape()),
+                   " needs ", bytes);
     }
     return {};
   }
@@ -502,13 +507,20 @@ unsigned elementBytes(fbs::DType dtype) {
 
 std::string_view dtypeName(fbs::DType dtype) {
   switch (dtype) {
-  case DType::I8: return "I8";
-  case DType::I32: return "I32";
-  case DType::I64: return "I64";
-  case DType::BF16: return "BF16";
-  case DType::F32: return "F32";
-  case DType::F8E4M3: return "F8_E4M3";
-  case DType::F8E8M0: return "F8_E8M0";
+  case DType::I8:
+    return "I8";
+  case DType::I32:
+    return "I32";
+  case DType::I64:
+    return "I64";
+  case DType::BF16:
+    return "BF16";
+  case DType::F32:
+    return "F32";
+  case DType::F8E4M3:
+    return "F8_E4M3";
+  case DType::F8E8M0:
+    return "F8_E8M0";
   }
   return "?";
 }
@@ -558,7 +570,8 @@ Expected<const fbs::Module *> verifyModule(Bytes file) {
   for (size_t i = 32; i != moduleHeaderSize; ++i)
     zeroes &= file[i] == std::byte(0);
   if (!zeroes)
-    return invalid("flags or reserved bytes of the module's header are set; the file is damaged or needs a newer runtime");
+    return invalid(
+        "flags or reserved bytes of the module's header are set; the file is damaged or needs a newer runtime");
   uint64_t payloadSize = load<uint64_t>(file, 16);
   if (payloadSize != file.size() - moduleHeaderSize)
     return invalid("the module's header promises ", payloadSize, " bytes after it, the file has ",

@@ -16,9 +16,9 @@ struct TypeName {
   unsigned bits;
 };
 constexpr TypeName typeNames[] = {
-    {"BOOL", 8},    {"U8", 8},      {"I8", 8},      {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F4", 4},
-    {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"I16", 16},    {"U16", 16},    {"F16", 16},    {"BF16", 16},   {"I32", 32},
-    {"U32", 32},    {"F32", 32},    {"C64", 64},    {"F64", 64},    {"I64", 64},    {"U64", 64},
+    {"BOOL", 8},    {"U8", 8},      {"I8", 8},   {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F4", 4},
+    {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"I16", 16}, {"U16", 16},    {"F16", 16},    {"BF16", 16},   {"I32", 32},
+    {"U32", 32},    {"F32", 32},    {"C64", 64}, {"F64", 64},    {"I64", 64},    {"U64", 64},
 };
 
 const TypeName *findType(std::string_view name) {
@@ -146,8 +146,8 @@ Expected<SafetensorsHeader> parseSafetensors(Bytes file) {
       return invalid("tensor '", tensor.name, "' overlaps another: it begins at byte ", tensor.begin,
                      ", the one before ends at ", covered);
     if (tensor.begin > covered)
-      return invalid("bytes ", covered, "..", tensor.begin, " of the payload belong to no tensor (before '", tensor.name,
-                     "')");
+      return invalid("bytes ", covered, "..", tensor.begin, " of the payload belong to no tensor (before '",
+                     tensor.name, "')");
     covered = tensor.end;
   }
   if (covered != payloadBytes)
@@ -182,9 +182,9 @@ std::string safetensorsHeader(const std::vector<TensorInfo> &tensors) {
   uint64_t position = 0;
   for (const TensorInfo &tensor : tensors) {
     uint64_t bytes = *elementCount(tensor.shape) * safetensorsBits(tensor.dtype) / 8;
-    text += concat(text.size() > 1 ? "," : "", json::quoted(tensor.name), ":{\"dtype\":\"", tensor.dtype,
-                   "\",\"shape\":", shapeText(tensor.shape), ",\"data_offsets\":[", position, ",", position + bytes,
-                   "]}");
+    text +=
+        concat(text.size() > 1 ? "," : "", json::quoted(tensor.name), ":{\"dtype\":\"", tensor.dtype,
+               "\",\"shape\":", shapeText(tensor.shape), ",\"data_offsets\":[", position, ",", position + bytes, "]}");
     position += bytes;
   }
   text += "}";

@@ -47,8 +47,9 @@ Expected<int32_t> Sampler::pick(std::span<const float> logits) {
     sum += weight;
   }
   if (topP < 1) {
-    std::sort(candidates.begin(), candidates.end(),
-              [](const auto &a, const auto &b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
+    std::sort(candidates.begin(), candidates.end(), [](const auto &a, const auto &b) {
+      return a.first != b.first ? a.first > b.first : a.second < b.second;
+    });
     // The shortest list of the likeliest tokens that reaches topP; never empty.
     double kept = 0;
     size_t count = 0;

@@ -18,9 +18,9 @@ using fbs::EntryKind;
 using fbs::StateKind;
 
 uint64_t now() {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                   std::chrono::steady_clock::now().time_since_epoch())
-                                   .count());
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+          .count());
 }
 
 // For a crash handler: best effort when several sessions run at once.
@@ -103,7 +103,8 @@ Status Session::selectTaps() {
       for (size_t i = 0; entry->taps() && i != entry->taps()->size(); ++i)
         found |= matchesPattern(pattern, entry->taps()->Get(i)->name()->string_view());
     if (!found)
-      return invalid("the module has no value named '", pattern, "' that crosses kernels; compile it with --plan=none "
+      return invalid("the module has no value named '", pattern,
+                     "' that crosses kernels; compile it with --plan=none "
                      "to see values that were fused away, and see v4-dump for the names");
   }
   return {};
@@ -496,30 +497,29 @@ Status Session::loadState(const SafetensorsFile &file) {
       if (!have)
         return invalid("state tensor '", want.name, "' is missing; the file is of another model");
       if (have->dtype != want.dtype || have->shape != want.shape)
-        return invalid("state tensor '", want.name, "' is ", have->dtype, " ", shapeText(have->shape),
-                       ", expected ", want.dtype, " ", shapeText(want.shape), " after ", tokens, " tokens");
+        return invalid("state tensor '", want.name, "' is ", have->dtype, " ", shapeText(have->shape), ", expected ",
+                       want.dtype, " ", shapeText(want.shape), " after ", tokens, " tokens");
     }
   }
   const TensorInfo *hidden = model().mtp() && tokens ? file.find("mtp.hidden") : nullptr;
-  if (hidden && (hidden->dtype != "F32" ||
-                 hidden->shape != std::vector<uint64_t>{model().streams(), model().hidden_size()}))
+  if (hidden &&
+      (hidden->dtype != "F32" || hidden->shape != std::vector<uint64_t>{model().streams(), model().hidden_size()}))
     return invalid("state tensor 'mtp.hidden' is ", hidden->dtype, " ", shapeText(hidden->shape), ", expected F32 [",
                    model().streams(), ", ", model().hidden_size(), "]");
   if (static_cast<uint64_t>(tokens) <= model().max_context()) {
     for (const TensorInfo &have : file.tensors()) {
-      bool known = &have == hidden || std::any_of(wanted.begin(), wanted.end(), [&](const TensorInfo &want) {
-        return want.name == have.name;
-      });
+      bool known = &have == hidden || std::any_of(wanted.begin(), wanted.end(),
+                                                  [&](const TensorInfo &want) { return want.name == have.name; });
       if (!known)
         return invalid("state tensor '", have.name, "' is unknown to the module; the file is of another model");
     }
   }
 
-  V4_RETURN_IF_ERROR(fill(static_cast<uint64_t>(tokens),
-                          [&](const std::string &name, uint64_t first, size_t count, float *out) {
-                            Bytes bytes = file.bytes(*file.find(name)).subspan(first * sizeof(float));
-                            std::memcpy(out, bytes.data(), count * sizeof(float));
-                          }));
+  V4_RETURN_IF_ERROR(
+      fill(static_cast<uint64_t>(tokens), [&](const std::string &name, uint64_t first, size_t count, float *out) {
+        Bytes bytes = file.bytes(*file.find(name)).subspan(first * sizeof(float));
+        std::memcpy(out, bytes.data(), count * sizeof(float));
+      }));
   if (hidden) {
     std::memcpy(lastHidden.data(), file.bytes(*hidden).data(), lastHidden.size() * sizeof(float));
     if (!std::all_of(lastHidden.begin(), lastHidden.end(), [](float value) { return std::isfinite(value); })) {

@@ -66,9 +66,7 @@ private:
     uint64_t liveBegin, liveEnd; // the part that holds something,
     uint64_t tailBegin, tailEnd; // and a second one: the current block of an overlapping compressor
     float filler;                // what the other rows hold
-    bool live(uint64_t row) const {
-      return (row >= liveBegin && row < liveEnd) || (row >= tailBegin && row < tailEnd);
-    }
+    bool live(uint64_t row) const { return (row >= liveBegin && row < liveEnd) || (row >= tailBegin && row < tailEnd); }
   };
 
   explicit Session(Options options) : options(std::move(options)) {}

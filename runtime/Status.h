@@ -22,8 +22,12 @@ struct v4_status {
 namespace v4 {
 
 namespace detail {
-inline void append(std::string &out, std::string_view text) { out += text; }
-inline void append(std::string &out, char c) { out += c; }
+inline void append(std::string &out, std::string_view text) {
+  out += text;
+}
+inline void append(std::string &out, char c) {
+  out += c;
+}
 template <typename T, typename = std::enable_if_t<std::is_arithmetic_v<T> && !std::is_same_v<T, char>>>
 void append(std::string &out, T number) {
   out += std::to_string(number);
@@ -64,9 +68,13 @@ private:
 };
 
 /// The input is wrong.
-template <typename... Parts> Status invalid(const Parts &...parts) { return Status(V4_INVALID, concat(parts...)); }
+template <typename... Parts> Status invalid(const Parts &...parts) {
+  return Status(V4_INVALID, concat(parts...));
+}
 /// The call is wrong.
-template <typename... Parts> Status misuse(const Parts &...parts) { return Status(V4_MISUSE, concat(parts...)); }
+template <typename... Parts> Status misuse(const Parts &...parts) {
+  return Status(V4_MISUSE, concat(parts...));
+}
 /// The machine cannot do it.
 template <typename... Parts> Status environment(const Parts &...parts) {
   return Status(V4_ENVIRONMENT, concat(parts...));
@@ -89,8 +97,12 @@ private:
   std::optional<T> value;
 };
 
-inline Status takeStatus(Status &&status) { return std::move(status); }
-template <typename T> Status takeStatus(Expected<T> &expected) { return expected.takeStatus(); }
+inline Status takeStatus(Status &&status) {
+  return std::move(status);
+}
+template <typename T> Status takeStatus(Expected<T> &expected) {
+  return expected.takeStatus();
+}
 
 } // namespace v4
 

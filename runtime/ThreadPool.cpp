@@ -12,7 +12,9 @@ namespace {
 /// About 20 microseconds: longer than the gap between two phases, short enough not to burn a shared machine.
 constexpr int spins = 512;
 
-inline void pause() { __builtin_ia32_pause(); }
+inline void pause() {
+  __builtin_ia32_pause();
+}
 
 } // namespace
 

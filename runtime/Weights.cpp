@@ -37,8 +37,9 @@ Expected<std::shared_ptr<const Weights>> Weights::load(std::shared_ptr<const Mod
                     });
     if (!accepted)
       return invalid(weights->checkpoint.shard(weights->checkpoint.tensors()[i].shard).mapping().path(), ": tensor '",
-                     name, "' is not used by the module; the checkpoint is of another model, or the module must be "
-                           "compiled from this one");
+                     name,
+                     "' is not used by the module; the checkpoint is of another model, or the module must be "
+                     "compiled from this one");
   }
   return std::shared_ptr<const Weights>(std::move(weights));
 }
@@ -63,11 +64,16 @@ Status Weights::checkTensor(const fbs::Parameter &parameter, const std::string &
 Expected<const std::byte *> Weights::aligned(const Checkpoint::Tensor &tensor, Bytes range, unsigned alignment) {
   if (reinterpret_cast<uintptr_t>(range.data()) % alignment == 0)
     return range.data();
-  // Kernels rely on element alignment, which a safetensors payload does not promise: the same bytes, moved.
+  // Kernels rely on element alignment, which a safetensors payload does not promise: the same bytes, moved. Piece by
+  // piece, so that the two copies are never resident together.
+  constexpr size_t piece = size_t(4) << 20;
   Expected<std::byte *> copy = allocate(range.size());
   V4_RETURN_IF_ERROR(copy);
-  std::memcpy(*copy, range.data(), range.size());
-  checkpoint.shard(tensor.shard).mapping().drop(range);
+  for (size_t at = 0; at < range.size(); at += piece) {
+    size_t size = std::min(piece, range.size() - at);
+    std::memcpy(*copy + at, range.data() + at, size);
+    checkpoint.shard(tensor.shard).mapping().drop(range.subspan(at, size));
+  }
   copied += range.size();
   return *copy;
 }
@@ -111,8 +117,8 @@ Status Weights::bind(const fbs::Parameter &parameter, std::vector<bool> &seen) {
   out.base = *std::min_element(addresses.begin(), addresses.end());
   if (parameter.rows())
     for (const std::byte *address : addresses)
-      out.offsets.push_back(static_cast<int64_t>(reinterpret_cast<uintptr_t>(address) -
-                                                 reinterpret_cast<uintptr_t>(out.base)));
+      out.offsets.push_back(
+          static_cast<int64_t>(reinterpret_cast<uintptr_t>(address) - reinterpret_cast<uintptr_t>(out.base)));
   bound.push_back(std::move(out));
   return {};
 }

@@ -106,8 +106,8 @@ typedef struct v4_weights v4_weights;
 
 /* Maps the checkpoint directory `path` and checks it against the module both ways: every tensor that the module reads
  * must be there with the expected type, shape and byte range, and every other tensor must belong to a family that the
- * module leaves out on purpose. Payloads stay in the mapped files, but those that are not aligned for their element type
- * are copied. The files must not be changed while the weights exist. */
+ * module leaves out on purpose. Payloads stay in the mapped files, but those that are not aligned for their element
+ * type are copied. The files must not be changed while the weights exist. */
 V4_API v4_status *v4_weights_load(const v4_module *module, const char *path, v4_weights **out);
 
 V4_API void v4_weights_free(v4_weights *weights);
@@ -122,7 +122,7 @@ typedef struct v4_launch_event {
   const char *kernel;
   uint64_t begin_ns; /* since the session was created */
   uint64_t duration_ns;
-  uint64_t bytes; /* sum of the extents that the launch may touch; a table of experts counts whole */
+  uint64_t bytes;         /* sum of the extents that the launch may touch; a table of experts counts whole */
   int32_t bytes_is_bound; /* 1 when `bytes` counts such a table, of which only some rows are read */
   uint32_t workgroups;
 } v4_launch_event;
@@ -195,8 +195,8 @@ V4_API const float *v4_session_logits(const v4_session *session);
  * the residual of its last token, which the block needs to go on. */
 V4_API int v4_session_mtp_active(const v4_session *session);
 
-/* Writes the state as a safetensors file: fp32 logical values, `position`, and for MTP the last residual ("mtp.hidden").
- * The file appears under its name only once it is complete. */
+/* Writes the state as a safetensors file: fp32 logical values, `position`, and for MTP the last residual
+ * ("mtp.hidden"). The file appears under its name only once it is complete. */
 V4_API v4_status *v4_session_save(const v4_session *session, const char *path);
 
 /* Replaces the state by that of a file. Every name, shape and value is checked. If the call fails after the checks of

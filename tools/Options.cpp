@@ -11,12 +11,17 @@ namespace v4 {
 namespace {
 
 /// "-o" or "--name": how a user spells an option.
-std::string spelled(std::string_view name) { return (name.size() == 1 ? "-" : "--") + std::string(name); }
+std::string spelled(std::string_view name) {
+  return (name.size() == 1 ? "-" : "--") + std::string(name);
+}
 
-bool valueIsOptional(const OptionSpec &option) { return option.argument.starts_with('['); }
+bool valueIsOptional(const OptionSpec &option) {
+  return option.argument.starts_with('[');
+}
 
 bool isPlaceholder(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return (c >= 'A' && c <= 'Z') || c == '_'; });
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return (c >= 'A' && c <= 'Z') || c == '_'; });
 }
 
 bool matches(std::string_view accepted, std::string_view value) {
@@ -53,9 +58,16 @@ std::string checkValue(const OptionSpec &option, std::string_view value) {
   return {};
 }
 
-/// Appends `text` wrapped at 100 columns, continued at column `indent`.
+/// Appends `text` wrapped at 100 columns, continued at column `indent`; a newline in it begins a new line there.
 void wrap(std::string &out, std::string_view text, size_t indent, size_t column) {
   constexpr size_t width = 100;
+  for (size_t end; (end = text.find('\n')) != std::string_view::npos; column = indent) {
+    wrap(out, text.substr(0, end), indent, column);
+    text.remove_prefix(end + 1);
+    if (text.empty())
+      return;
+    out.append(indent, ' ');
+  }
   while (!text.empty()) {
     size_t end = std::min(text.find(' '), text.size());
     std::string_view word = text.substr(0, end);

@@ -48,8 +48,8 @@ struct ExampleSpec {
 struct ToolSpec {
   std::string_view name;
   std::string_view summary;
-  std::string_view usage;      // "CHECKPOINT|GRAPH.mlir -o M.v4m"
-  std::string version;         // printed by --version
+  std::string_view usage; // "CHECKPOINT|GRAPH.mlir -o M.v4m"
+  std::string version;    // printed by --version
   std::vector<ExampleSpec> examples;
   std::vector<OptionSpec> options;
   unsigned minPositionals = 0;

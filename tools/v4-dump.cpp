@@ -14,17 +14,20 @@ ToolSpec toolSpec() {
   ToolSpec tool;
   tool.name = "v4-dump";
   tool.summary = "prints what a compiled module holds: provenance, parameters, state, launches, executables";
-  tool.usage = "M.v4m [--json]";
+  tool.usage = "M.v4m|- [--json]";
   tool.version = concat("v4-dump ", V4_VERSION_STRING, " (module format ", moduleMajor, ".", moduleMinor, ")");
   tool.minPositionals = tool.maxPositionals = 1;
   tool.positionalName = "M.v4m";
   tool.examples = {{"v4-dump m.v4m", "everything, as text"},
+                   {"v4c ckpt --numerics=f32 -o - | v4-dump -", "without a file"},
                    {"v4-dump m.v4m --json | jq '.targets[0].entries[0].launches[].name'", "the launch list of decode"}};
   tool.options = {{"json", "", "output", "JSON (schema \"v4-dump\", version 1) instead of text"}};
   return tool;
 }
 
-std::string_view text(const flatbuffers::String *string) { return string ? string->string_view() : std::string_view(); }
+std::string_view text(const flatbuffers::String *string) {
+  return string ? string->string_view() : std::string_view();
+}
 
 std::string dim(const fbs::Dim3 *value) {
   return value ? concat(value->x(), "x", value->y(), "x", value->z()) : std::string("1x1x1");
@@ -55,25 +58,28 @@ std::string bindingText(const fbs::Module &module, const fbs::Entry &entry, cons
   return concat(fbs::EnumNameBindingKind(binding.kind()), " ", name, "[", binding.offset(), "+", binding.bytes(), "]");
 }
 
-// ---- Text ------------------------------------------------------------------------------------------------------------
+// ---- Text
+// ------------------------------------------------------------------------------------------------------------
 
-void print(const std::string &line) { std::fputs(line.c_str(), stdout); }
+void print(const std::string &line) {
+  std::fputs(line.c_str(), stdout);
+}
 
 void printText(const fbs::Module &module) {
   const fbs::Provenance &provenance = *module.provenance();
-  print(concat("provenance\n  producer   ", text(provenance.producer()), "\n  graph hash ", text(provenance.graph_hash()),
-               "\n  plan       ", text(provenance.plan()), "\n  numerics   ", text(provenance.numerics()),
-               "\n  kv         ", text(provenance.kv()), "\n"));
+  print(concat("provenance\n  producer   ", text(provenance.producer()), "\n  graph hash ",
+               text(provenance.graph_hash()), "\n  plan       ", text(provenance.plan()), "\n  numerics   ",
+               text(provenance.numerics()), "\n  kv         ", text(provenance.kv()), "\n"));
   for (unsigned i = 0; provenance.options() && i != provenance.options()->size(); ++i)
     print(concat("  option     ", text(provenance.options()->Get(i)), "\n"));
   for (unsigned i = 0; provenance.ignored() && i != provenance.ignored()->size(); ++i)
     print(concat("  left out   ", text(provenance.ignored()->Get(i)), "\n"));
 
   const fbs::Model &model = *module.model();
-  print(concat("model ", text(model.model_type()), "\n  vocabulary ", model.vocab_size(), ", hidden ", model.hidden_size(),
-               ", streams ", model.streams(), ", layers ", model.layers(), ", max context ", model.max_context(),
-               ", end token ", model.eos_token(), ", logits ", model.logits_all() ? "all" : "last", ", MTP ",
-               model.mtp() ? "yes" : "no", "\n"));
+  print(concat("model ", text(model.model_type()), "\n  vocabulary ", model.vocab_size(), ", hidden ",
+               model.hidden_size(), ", streams ", model.streams(), ", layers ", model.layers(), ", max context ",
+               model.max_context(), ", end token ", model.eos_token(), ", logits ", model.logits_all() ? "all" : "last",
+               ", MTP ", model.mtp() ? "yes" : "no", "\n"));
 
   unsigned parameters = module.parameters() ? module.parameters()->size() : 0;
   uint64_t total = 0;
@@ -83,9 +89,9 @@ void printText(const fbs::Module &module) {
   for (unsigned i = 0; i != parameters; ++i) {
     const fbs::Parameter &parameter = *module.parameters()->Get(i);
     print(concat("  ", text(parameter.name()), " ", dtypeName(parameter.dtype()), " ", shapeText(*parameter.shape()),
-                 parameter.rows() ? " table" : "", " ", text(parameter.layout()), " <- ", text(parameter.source()->tensor()),
-                 " ", dtypeName(parameter.source()->dtype()), " ", shapeText(*parameter.source()->shape()), " + ",
-                 parameter.source()->offset(), "\n"));
+                 parameter.rows() ? " table" : "", " ", text(parameter.layout()), " <- ",
+                 text(parameter.source()->tensor()), " ", dtypeName(parameter.source()->dtype()), " ",
+                 shapeText(*parameter.source()->shape()), " + ", parameter.source()->offset(), "\n"));
   }
 
   unsigned states = module.states() ? module.states()->size() : 0;
@@ -95,8 +101,8 @@ void printText(const fbs::Module &module) {
   print(concat("state ", states, ", ", total, " bytes\n"));
   for (unsigned i = 0; i != states; ++i) {
     const fbs::State &state = *module.states()->Get(i);
-    print(concat("  ", text(state.name()), " ", fbs::EnumNameStateKind(state.kind()), " ", dtypeName(state.dtype()), " ",
-                 shapeText(*state.shape()), state.ratio() ? concat(" ratio ", state.ratio()) : std::string(),
+    print(concat("  ", text(state.name()), " ", fbs::EnumNameStateKind(state.kind()), " ", dtypeName(state.dtype()),
+                 " ", shapeText(*state.shape()), state.ratio() ? concat(" ratio ", state.ratio()) : std::string(),
                  state.overlap() ? " overlapping" : "", "\n"));
   }
 
@@ -128,7 +134,8 @@ void printText(const fbs::Module &module) {
   }
 }
 
-// ---- JSON ------------------------------------------------------------------------------------------------------------
+// ---- JSON
+// ------------------------------------------------------------------------------------------------------------
 
 /// Writes JSON as it goes; commas and nesting are its business.
 class JsonWriter {
@@ -199,7 +206,8 @@ void bindingJson(JsonWriter &w, const fbs::Binding &binding) {
   w.close('}');
 }
 
-void valuesJson(JsonWriter &w, std::string_view name, const flatbuffers::Vector<flatbuffers::Offset<fbs::Value>> *values) {
+void valuesJson(JsonWriter &w, std::string_view name,
+                const flatbuffers::Vector<flatbuffers::Offset<fbs::Value>> *values) {
   w.key(name).open('[');
   for (unsigned i = 0; values && i != values->size(); ++i) {
     w.open('{');
@@ -361,6 +369,14 @@ void printJson(const fbs::Module &module) {
   print(w.out);
 }
 
+Expected<ModuleFile> readModule(const std::string &path) {
+  if (path != "-")
+    return ModuleFile::read(path);
+  Expected<std::string> text = readStandardInput();
+  V4_RETURN_IF_ERROR(text);
+  return ModuleFile::copy({reinterpret_cast<const std::byte *>(text->data()), text->size()});
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -368,7 +384,7 @@ int main(int argc, char **argv) {
   ParsedOptions options = parseOptions(tool, argc, argv);
   if (options.exit)
     return *options.exit;
-  Expected<ModuleFile> file = ModuleFile::read(options.positionals[0]);
+  Expected<ModuleFile> file = readModule(options.positionals[0]);
   if (!file) {
     Status status = file.takeStatus();
     std::fprintf(stderr, "v4-dump: error: %s\n", std::string(status.message()).c_str());

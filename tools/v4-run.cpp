@@ -27,7 +27,7 @@ ToolSpec toolSpec() {
   ToolSpec tool;
   tool.name = "v4-run";
   tool.summary = "runs a compiled module on a prompt of token ids";
-  tool.usage = "M.v4m --weights=CHECKPOINT --tokens=1,2,3 [options]  |  M.v4m --case=GOLDEN_DIR [options]";
+  tool.usage = "M.v4m|- --weights=CHECKPOINT --tokens=1,2,3 [options]  |  M.v4m|- --case=GOLDEN_DIR [options]";
   tool.version = concat("v4-run ", v4_version(), " (module format 1.0)");
   tool.minPositionals = tool.maxPositionals = 1;
   tool.positionalName = "M.v4m (compile one with v4c)";
@@ -42,15 +42,18 @@ ToolSpec toolSpec() {
       {"load-state", "FILE", "input", "start from a state file instead of an empty sequence"},
       {"case", "DIR", "input", "golden case: implies weights, prompt, length, state and bounds; exit 4 if it fails"},
       {"generate", "N", "generation", "continue with N tokens (exactly N: an end token does not stop)"},
-      {"temperature", "X", "generation", "sample; 0 (the default) takes the likeliest token, the lowest id among equals"},
+      {"temperature", "X", "generation",
+       "sample; 0 (the default) takes the likeliest token, the lowest id among equals"},
       {"top-p", "X", "generation", "sample among the likeliest tokens that together reach probability X"},
       {"seed", "N", "generation", "seed of the sampling (default 0)"},
-      {"logits", "OUT.npy", "output", "logits after every token, [prompt + generated, vocabulary]; needs --logits=all in v4c"},
+      {"logits", "OUT.npy", "output",
+       "logits after every token, [prompt + generated, vocabulary]; needs --logits=all in v4c"},
       {"mtp-logits", "OUT.npy", "output", "logits of the MTP block; needs --mtp --logits=all in v4c"},
       {"save-state", "FILE", "output", "state after the last token, as a safetensors file"},
       {"taps", "NAMES", "output", "values between kernels to record: layers.0,layers.* ('*' is any text without '.')"},
       {"taps-out", "FILE", "output", "safetensors file for --taps, one row per token"},
-      {"profile", "", "output", "print calls, time, bytes and GB/s of every kernel ('<': upper bound, expert tables whole)"},
+      {"profile", "", "output",
+       "print calls, time, bytes and GB/s of every kernel ('<': upper bound, expert tables whole)"},
       {"trace", "FILE", "output", "launches as a Chrome trace (JSON)"},
       {"expect", "F.npy", "checks", "compare the logits with these; exit 4 if --check fails"},
       {"check", "RULE", "checks", "maxrel:X, or cosine:median=X[,share@Y=Z]: share of rows with cosine Y or more"},
@@ -62,7 +65,8 @@ ToolSpec toolSpec() {
   return tool;
 }
 
-// ---- Ending early ----------------------------------------------------------------------------------------------------
+// ---- Ending early
+// ----------------------------------------------------------------------------------------------------
 
 int report(const char *kind, v4_code code, std::string_view message) {
   std::fflush(stdout);
@@ -70,7 +74,9 @@ int report(const char *kind, v4_code code, std::string_view message) {
   return code;
 }
 
-int fail(const Status &status) { return report("error", status.code(), status.message()); }
+int fail(const Status &status) {
+  return report("error", status.code(), status.message());
+}
 
 /// Turns a status of the C interface into one of ours.
 Status take(v4_status *status) {
@@ -95,7 +101,8 @@ extern "C" void onInterrupt(int) {
 extern "C" void onCrash(int signal) {
   OutputFile::removeTemporaries();
   if (signal == SIGBUS) {
-    writeText("v4-run: error: a mapped file became unreadable while it was used: it was shortened, or the disk failed\n");
+    writeText(
+        "v4-run: error: a mapped file became unreadable while it was used: it was shortened, or the disk failed\n");
     ::_exit(ExitEnvironment);
   }
   const char *launch = v4_current_launch();
@@ -127,12 +134,13 @@ void installHandlers() {
 #endif
 }
 
-// ---- Comparison ------------------------------------------------------------------------------------------------------
+// ---- Comparison
+// ------------------------------------------------------------------------------------------------------
 
 struct Rule {
   bool cosine = false;
-  double bound = 0;                    // maxrel, or the median cosine
-  double shareCosine = 0, share = -1;  // share of rows that must reach shareCosine; none when negative
+  double bound = 0;                   // maxrel, or the median cosine
+  double shareCosine = 0, share = -1; // share of rows that must reach shareCosine; none when negative
 };
 
 bool parseRule(std::string_view text, Rule &rule) {
@@ -237,7 +245,8 @@ private:
   std::vector<double> cosines;
 };
 
-// ---- What a run records ------------------------------------------------------------------------------------------------
+// ---- What a run records
+// ------------------------------------------------------------------------------------------------
 
 /// Rows of one tap, widened to the two types of the output file.
 struct TapRows {
@@ -320,8 +329,8 @@ struct Recorder {
                   static_cast<double>(event->duration_ns) / 1e3);
     self.keep(self.trace->write(concat(self.firstTraceEvent ? "" : ",\n", "{\"name\":", json::quoted(event->launch),
                                        ",\"cat\":", json::quoted(event->entry), ",\"ph\":\"X\",\"pid\":1,\"tid\":1,",
-                                       times, ",\"args\":{\"kernel\":", json::quoted(event->kernel), ",\"bytes\":",
-                                       event->bytes, ",\"workgroups\":", event->workgroups, "}}")));
+                                       times, ",\"args\":{\"kernel\":", json::quoted(event->kernel),
+                                       ",\"bytes\":", event->bytes, ",\"workgroups\":", event->workgroups, "}}")));
     self.firstTraceEvent = false;
   }
 
@@ -366,7 +375,8 @@ struct Recorder {
   }
 };
 
-// ---- Cases -----------------------------------------------------------------------------------------------------------
+// ---- Cases
+// -----------------------------------------------------------------------------------------------------------
 
 struct Case {
   std::vector<int32_t> prompt, generated;
@@ -403,8 +413,9 @@ Expected<Case> readCase(const std::string &directory, std::string_view numerics)
   }
   const json::Value *mode = root->find(numerics), *bound = mode ? mode->find("max_abs_over_max_logit") : nullptr;
   if (numerics != "f32" || !bound || !bound->isNumber())
-    return invalid(path, ": there is no bound to check numerics '", numerics, "' against; compile the module with "
-                         "--numerics=f32");
+    return invalid(path, ": there is no bound to check numerics '", numerics,
+                   "' against; compile the module with "
+                   "--numerics=f32");
   out.bound = bound->real;
   return out;
 }
@@ -433,7 +444,8 @@ void stateFormula(void *, const char *name, uint64_t first, size_t count, float 
   }
 }
 
-// ---- Command line ------------------------------------------------------------------------------------------------------
+// ---- Command line
+// ------------------------------------------------------------------------------------------------------
 
 struct Command {
   std::string module, weights, casePath;
@@ -448,7 +460,8 @@ struct Command {
 std::string readCommand(const ParsedOptions &options, Command &command) {
   command.module = options.positionals[0];
   if (options.has("case")) {
-    for (const char *name : {"weights", "tokens", "generate", "temperature", "top-p", "seed", "expect", "check", "load-state"})
+    for (const char *name :
+         {"weights", "tokens", "generate", "temperature", "top-p", "seed", "expect", "check", "load-state"})
       if (options.has(name))
         return concat("--", name, " cannot be combined with --case, which implies it");
     command.casePath = options.get("case");
@@ -470,18 +483,17 @@ std::string readCommand(const ParsedOptions &options, Command &command) {
     uint64_t *value;
     uint64_t low, high;
   };
-  for (const Number &number : {Number{"generate", &command.generate, 0, INT32_MAX},
-                               Number{"threads", &command.threads, 1, 1024},
-                               Number{"chunk", &command.chunk, 1, INT32_MAX},
-                               Number{"seed", &command.seed, 0, UINT64_MAX}})
+  for (const Number &number :
+       {Number{"generate", &command.generate, 0, INT32_MAX}, Number{"threads", &command.threads, 1, 1024},
+        Number{"chunk", &command.chunk, 1, INT32_MAX}, Number{"seed", &command.seed, 0, UINT64_MAX}})
     if (options.has(number.name) && (!parseUnsigned(options.get(number.name), *number.value) ||
                                      *number.value < number.low || *number.value > number.high))
-      return concat("--", number.name, "=", options.get(number.name), " is not a whole number from ", number.low, " to ",
-                    number.high);
-  if (options.has("temperature") && (!parseReal(options.get("temperature"), command.temperature) || command.temperature < 0))
+      return concat("--", number.name, "=", options.get(number.name), " is not a whole number from ", number.low,
+                    " to ", number.high);
+  if (options.has("temperature") &&
+      (!parseReal(options.get("temperature"), command.temperature) || command.temperature < 0))
     return concat("--temperature=", options.get("temperature"), " is not a number from 0");
-  if (options.has("top-p") &&
-      (!parseReal(options.get("top-p"), command.topP) || command.topP <= 0 || command.topP > 1))
+  if (options.has("top-p") && (!parseReal(options.get("top-p"), command.topP) || command.topP <= 0 || command.topP > 1))
     return concat("--top-p=", options.get("top-p"), " is not a number above 0 and up to 1");
   for (const char *name : {"top-p", "seed"})
     if (options.has(name) && command.temperature == 0)
@@ -527,7 +539,8 @@ Status readTokenFile(const std::string &path, std::vector<int32_t> &out) {
   return {};
 }
 
-// ---- The run -----------------------------------------------------------------------------------------------------------
+// ---- The run
+// -----------------------------------------------------------------------------------------------------------
 
 template <auto Free> struct Freer {
   template <typename T> void operator()(T *handle) const { Free(handle); }
@@ -557,7 +570,13 @@ private:
   Status loadModule() {
     v4_module_options moduleOptions = {sizeof moduleOptions, "cpu"};
     v4_module *loaded = nullptr;
-    V4_RETURN_IF_ERROR(take(v4_module_load(command.module.c_str(), &moduleOptions, &loaded)));
+    if (command.module == "-") {
+      Expected<std::string> bytes = readStandardInput();
+      V4_RETURN_IF_ERROR(bytes);
+      V4_RETURN_IF_ERROR(take(v4_module_load_memory(bytes->data(), bytes->size(), &moduleOptions, &loaded)));
+    } else {
+      V4_RETURN_IF_ERROR(take(v4_module_load(command.module.c_str(), &moduleOptions, &loaded)));
+    }
     module.reset(loaded);
     info.struct_size = sizeof info;
     return take(v4_module_get_info(loaded, &info));
@@ -582,7 +601,8 @@ private:
   Status checkModule() const {
     for (const char *name : {"logits", "mtp-logits", "expect", "case"})
       if (options.has(name) && !info.logits_all)
-        return invalid(command.module, ": --", name, " needs the logits after every token; compile the module with "
+        return invalid(command.module, ": --", name,
+                       " needs the logits after every token; compile the module with "
                        "--logits=all");
     if (options.has("mtp-logits") && !info.mtp)
       return invalid(command.module, ": --mtp-logits needs the MTP block; compile the module with --mtp --logits=all");
@@ -629,9 +649,9 @@ private:
       V4_RETURN_IF_ERROR(take(v4_session_fill(created, *golden->statePosition, stateFormula, nullptr)));
     uint64_t position = v4_session_position(created), rows = command.prompt.size() + command.generate;
     if (rows > info.max_context - position)
-      return invalid("a prompt of ", command.prompt.size(), " and ", command.generate, " generated tokens from position ",
-                     position, " exceed the module's max_context of ", info.max_context,
-                     "; compile it with a larger --max-context");
+      return invalid("a prompt of ", command.prompt.size(), " and ", command.generate,
+                     " generated tokens from position ", position, " exceed the module's max_context of ",
+                     info.max_context, "; compile it with a larger --max-context");
     return {};
   }
 
@@ -656,7 +676,7 @@ private:
     bool mtp = v4_session_mtp_active(session.get());
     if (options.has("mtp-logits") && !mtp)
       return invalid(options.get("load-state"), ": the state lacks 'mtp.hidden', without which the MTP block cannot go "
-                     "on; save it with a module that has the block");
+                                                "on; save it with a module that has the block");
     // The MTP block is one token behind: from an empty sequence it has one row less.
     recorder.start = position;
     recorder.mtpStart = position ? position - 1 : 0;

@@ -23,6 +23,7 @@
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Support/xxhash.h"
 
+#include <chrono>
 #include <csignal>
 #include <unistd.h>
 
@@ -68,7 +69,7 @@ static ToolSpec makeTool() {
       {"dump-stages", "DIR", stages, "write the IR at the end of every stage to DIR/N.STAGE.mlir"},
       {"report", "[json]", info, "print parameters, weight bytes and state bytes", false, {"", "json"}},
       {"contexts", "L,...", info, "context lengths of the report (4096,1048576)"},
-      {"list", "WHAT", info, "print what there is", false, {"stages", "plans", "passes", "targets", "ops"}},
+      {"list", "WHAT", info, "print what there is", false, {"stages", "plans", "passes", "targets", "ops", "remark-reasons"}},
   };
   tool.passThrough = {"--mlir-"};
   tool.footer = "Every --mlir-* flag of mlir-opt that prints, times or reproduces is accepted (v4-opt --help lists them).\n"
@@ -97,7 +98,7 @@ static std::optional<std::vector<int64_t>> positiveList(StringRef text) {
     return std::nullopt;
   std::vector<int64_t> result;
   for (uint64_t value : values) {
-    if (value == 0 || value > (uint64_t(1) << 31))
+    if (value == 0 || value > (uint64_t(1) << 40))
       return std::nullopt;
     result.push_back(static_cast<int64_t>(value));
   }
@@ -121,13 +122,13 @@ static std::string readOptions(const ParsedOptions &options, Job &job) {
   if (options.has("prefill")) {
     auto list = positiveList(options.get("prefill"));
     if (!list)
-      return "--prefill=" + options.get("prefill") + ": expected row counts from 1 to 2147483648, separated by commas";
+      return "--prefill=" + options.get("prefill") + ": expected row counts above 0, separated by commas";
     job.import.prefill.assign(list->begin(), list->end());
   }
   if (options.has("max-context")) {
     auto list = positiveList(options.get("max-context"));
     if (!list || list->size() != 1)
-      return "--max-context=" + options.get("max-context") + ": expected a number from 1 to 2147483648";
+      return "--max-context=" + options.get("max-context") + ": expected a number of positions above 0";
     job.import.maxContext = list->front();
     job.maxContextGiven = true;
   }
@@ -154,6 +155,15 @@ static std::string readOptions(const ParsedOptions &options, Job &job) {
 // Output
 //===----------------------------------------------------------------------===//
 
+/// A path that cannot be written as it is was a bad argument; a full or failing disk is not the caller's fault.
+static int codeOf(std::error_code error) {
+  return error == std::errc::is_a_directory || error == std::errc::no_such_file_or_directory ||
+                 error == std::errc::not_a_directory || error == std::errc::permission_denied ||
+                 error == std::errc::filename_too_long
+             ? ExitCode::ExitRejected
+             : ExitCode::ExitEnvironment;
+}
+
 static int fail(const Twine &message, int code) {
   llvm::errs() << "v4c: error: " << message << "\n";
   return code;
@@ -173,7 +183,7 @@ static int writeOutput(StringRef path, StringRef bytes) {
     return ExitCode::ExitOk;
   }
   if (llvm::sys::fs::is_directory(path))
-    return fail("'" + path + "' is a directory; name a file with -o", ExitCode::ExitEnvironment);
+    return fail("'" + path + "' is a directory; name a file with -o", ExitCode::ExitRejected);
   llvm::sys::fs::file_status status;
   bool special = !llvm::sys::fs::status(path, status) && status.type() != llvm::sys::fs::file_type::regular_file;
   std::string written = path.str();
@@ -187,7 +197,7 @@ static int writeOutput(StringRef path, StringRef bytes) {
     written = name.str().str();
   }
   if (error)
-    return fail("cannot write '" + path + "': " + error.message(), ExitCode::ExitEnvironment);
+    return fail("cannot write '" + path + "': " + error.message(), codeOf(error));
   {
     llvm::raw_fd_ostream os(fd, /*shouldClose=*/true);
     os << bytes;
@@ -200,7 +210,7 @@ static int writeOutput(StringRef path, StringRef bytes) {
   if (error) {
     if (!special)
       llvm::sys::fs::remove(written);
-    return fail("cannot write '" + path + "': " + error.message(), ExitCode::ExitEnvironment);
+    return fail("cannot write '" + path + "': " + error.message(), codeOf(error));
   }
   return ExitCode::ExitOk;
 }
@@ -246,6 +256,58 @@ static bool isTooDeep(StringRef text) {
   return false;
 }
 
+/// "file:line:col: error: text" and its notes on stderr; parts of the location that are not known are left out.
+static void printDiagnostic(Diagnostic &diagnostic) {
+  auto print = [](Location loc, StringRef severity, const Twine &text) {
+    if (auto file = loc->findInstanceOf<FileLineColLoc>()) {
+      llvm::errs() << file.getFilename().getValue() << ":";
+      if (file.getLine())
+        llvm::errs() << file.getLine() << ":" << file.getColumn() << ":";
+      llvm::errs() << " ";
+    } else {
+      llvm::errs() << "v4c: ";
+      if (auto name = loc->findInstanceOf<NameLoc>())
+        llvm::errs() << "kernel " << name.getName().getValue() << ": ";
+    }
+    llvm::errs() << severity << ": " << text << "\n";
+  };
+  auto severity = [](DiagnosticSeverity value) -> StringRef {
+    switch (value) {
+    case DiagnosticSeverity::Error:
+      return "error";
+    case DiagnosticSeverity::Warning:
+      return "warning";
+    default:
+      return "note";
+    }
+  };
+  print(diagnostic.getLocation(), severity(diagnostic.getSeverity()), diagnostic.str());
+  for (Diagnostic &note : diagnostic.getNotes())
+    print(note.getLocation(), "note", note.str());
+}
+
+/// The graph of a failed compilation as a file that fails the same way, and the command for it. Holds no weights.
+static void writeReproducer(const Job &job) {
+  MLIRContext context;
+  loadFrontendDialects(&context);
+  ScopedDiagnosticHandler silent(&context, [](Diagnostic &) { return success(); });
+  FailureOr<Config> config = readConfig(&context, job.input);
+  if (failed(config))
+    return;
+  FailureOr<std::unique_ptr<Checkpoint>> checkpoint = readCheckpoint(&context, job.input);
+  if (failed(checkpoint))
+    return;
+  FailureOr<OwningOpRef<ModuleOp>> module = importModel(&context, *config, checkpoint->get(), job.import);
+  SmallString<128> path;
+  int fd = -1;
+  if (failed(module) || llvm::sys::fs::createTemporaryFile("v4c-reproducer", "mlir", fd, path))
+    return;
+  llvm::raw_fd_ostream(fd, /*shouldClose=*/true) << printModule(**module);
+  llvm::errs() << "v4c: note: '" << path << "' holds the graph (no weights); this command fails the same way:\n  v4c " << path
+               << " --numerics=f32 --plan=" << job.lowering.plan << " --target=cpu:" << job.target << " -o /dev/null\n"
+               << "v4c: note: --mlir-pass-pipeline-crash-reproducer=FILE narrows it to one pass\n";
+}
+
 namespace {
 class Compilation {
 public:
@@ -253,6 +315,10 @@ public:
 
   int run() {
     bool isDirectory = llvm::sys::fs::is_directory(job.input);
+    ScopedDiagnosticHandler printer(&context, [](Diagnostic &diagnostic) {
+      printDiagnostic(diagnostic);
+      return success();
+    });
     if (int code = isDirectory ? import() : parse())
       return code;
     if (job.report)
@@ -268,7 +334,7 @@ public:
     }
     if (!job.dumpDir.empty())
       if (std::error_code error = llvm::sys::fs::create_directories(job.dumpDir))
-        return fail("cannot make the folder '" + job.dumpDir + "': " + error.message(), ExitCode::ExitEnvironment);
+        return fail("cannot make the folder '" + job.dumpDir + "': " + error.message(), codeOf(error));
     for (const StageInfo &info : getStages()) {
       if (info.stage < job.from || info.stage > job.to || info.stage == Stage::Module)
         continue;
@@ -294,6 +360,7 @@ public:
       emit.options.push_back("--max-context=" + std::to_string(job.import.maxContext));
     }
     llvm::sort(emit.options);
+    showProgress("module");
     bool environment = false;
     FailureOr<std::string> bytes = emitModule(*module, emit, environment);
     if (failed(bytes))
@@ -346,11 +413,17 @@ private:
     module = parseSourceFile<ModuleOp>(sources, &context);
     if (!module)
       return ExitCode::ExitRejected;
-    // A graph without attributes of its own is a model of nothing; the stages need only functions.
     return ExitCode::ExitOk;
   }
 
+  /// One line on a terminal once the work takes longer than people wait.
+  void showProgress(StringRef stage) {
+    if (isatty(STDERR_FILENO) && std::chrono::steady_clock::now() - start > std::chrono::seconds(2))
+      llvm::errs() << "v4c: stage " << stage << "\n";
+  }
+
   int runStage(Stage stage) {
+    showProgress(stageName(stage));
     PassManager pm(&context);
     if (failed(applyPassManagerCLOptions(pm)))
       return ExitCode::ExitUsage;
@@ -377,10 +450,8 @@ private:
   int internalOrRejected(StringRef stage) {
     if (!fromCheckpoint)
       return ExitCode::ExitRejected;
-    llvm::errs() << "v4c: internal error in stage '" << stage << "'. This is a bug of v4c. To reproduce it, keep what\n"
-                 << "  v4c " << job.input << " --numerics=f32 --compile-to=model -o reproducer.mlir\n"
-                 << "writes (it holds no weights) and compile it: v4c reproducer.mlir --numerics=f32 --plan=" << job.lowering.plan
-                 << " -o m.v4m\n";
+    llvm::errs() << "v4c: internal error in stage '" << stage << "'. This is a bug of v4c.\n";
+    writeReproducer(job);
     return ExitCode::ExitInternal;
   }
 
@@ -390,6 +461,7 @@ private:
   std::unique_ptr<SourceMgrDiagnosticHandler> handler;
   OwningOpRef<ModuleOp> module;
   bool fromCheckpoint = false;
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
 };
 } // namespace
 
@@ -404,8 +476,14 @@ static int printList(StringRef what, MLIRContext &context) {
       llvm::outs() << name << "\n";
   else if (what == "targets")
     llvm::outs() << "cpu\tx86-64; cpu:native, cpu:x86-64-v2, cpu:x86-64-v3, cpu:x86-64-v4 or an LLVM processor name\n";
-  else if (what == "passes")
-    llvm::outs() << "v4-opt --list-passes prints them\n";
+  else if (what == "remark-reasons")
+    llvm::outs() << "fused\tpassed: the op joined the group of its consumer\n"
+                    "cost.recompute\tmissed: several groups consume the op, and each would have to compute it\n";
+  else if (what == "passes") {
+    registerV4Passes();
+    registerV4LoweringPasses();
+    printRegisteredPasses();
+  }
   else
     for (RegisteredOperationName name : context.getRegisteredOperationsByDialect("v4"))
       llvm::outs() << name.getStringRef() << "\n";
@@ -451,8 +529,10 @@ int main(int argc, char **argv) {
   llvm::CrashRecoveryContext recovery;
   int code = ExitCode::ExitInternal;
   if (!recovery.RunSafely([&] { code = Compilation(context, job).run(); })) {
-    llvm::errs() << "v4c: internal error: the compiler crashed. This is a bug of v4c; please report the command line and config.json\n"
-                 << "(--mlir-pass-pipeline-crash-reproducer=FILE writes the failing IR, which holds no weights).\n";
+    llvm::errs() << "v4c: internal error: the compiler crashed. This is a bug of v4c.\n";
+    if (llvm::sys::fs::is_directory(job.input) && recovery.RunSafely([&] { writeReproducer(job); }))
+      return ExitCode::ExitInternal;
+    llvm::errs() << "v4c: note: please report the command line and the graph\n";
     return ExitCode::ExitInternal;
   }
   return code;

@@ -11,6 +11,7 @@
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/InstIterator.h"
+#include "llvm/IR/IntrinsicInst.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/IR/Verifier.h"
@@ -75,10 +76,15 @@ FailureOr<CpuTarget> CpuTarget::parse(MLIRContext *context, StringRef name) {
     return target;
   }
   target.cpu = name.str();
-  std::unique_ptr<llvm::TargetMachine> machine = createMachine(CpuTarget{"x86-64", ""});
+  std::unique_ptr<llvm::TargetMachine> machine = createMachine(CpuTarget{"x86-64-v2", ""});
   if (!machine || !machine->getMCSubtargetInfo()->isCPUStringValid(name)) {
     emitError(UnknownLoc::get(context)) << "unknown processor '" << name
-                                        << "'; accepted: native, x86-64, x86-64-v2, x86-64-v3, x86-64-v4, or an LLVM name such as znver5";
+                                        << "'; accepted: native, x86-64-v2, x86-64-v3, x86-64-v4, or an LLVM name such as znver5";
+    return failure();
+  }
+  machine = createMachine(target);
+  if (!machine->getMCSubtargetInfo()->checkFeatures("+sse4.1")) {
+    emitError(UnknownLoc::get(context)) << "processor '" << name << "' has no SSE4.1, which kernels round with; the least is x86-64-v2";
     return failure();
   }
   return target;
@@ -107,6 +113,22 @@ static void addEntry(llvm::Function &kernel) {
   b.CreateRetVoid();
 }
 
+/// The polynomials of exp and its like ask for fused multiply-adds. Where the processor has none, LLVM would call libm;
+/// a product and a sum cost them half a unit in the last place.
+static void splitMultiplyAdds(llvm::Module &module) {
+  SmallVector<llvm::IntrinsicInst *> fused;
+  for (llvm::Function &function : module)
+    for (llvm::Instruction &inst : llvm::instructions(function))
+      if (auto *intrinsic = dyn_cast<llvm::IntrinsicInst>(&inst); intrinsic && intrinsic->getIntrinsicID() == llvm::Intrinsic::fma)
+        fused.push_back(intrinsic);
+  for (llvm::IntrinsicInst *fma : fused) {
+    llvm::IRBuilder<> b(fma);
+    llvm::Value *product = b.CreateFMul(fma->getArgOperand(0), fma->getArgOperand(1));
+    fma->replaceAllUsesWith(b.CreateFAdd(product, fma->getArgOperand(2)));
+    fma->eraseFromParent();
+  }
+}
+
 static FailureOr<std::string> compileObject(ModuleOp kernel, const CpuTarget &target) {
   llvm::LLVMContext context;
   std::unique_ptr<llvm::Module> module = translateModuleToLLVMIR(kernel, context);
@@ -123,6 +145,8 @@ static FailureOr<std::string> compileObject(ModuleOp kernel, const CpuTarget &ta
       kernels.push_back(&function);
   for (llvm::Function *function : kernels)
     addEntry(*function);
+  if (!machine->getMCSubtargetInfo()->checkFeatures("+fma"))
+    splitMultiplyAdds(*module);
   for (llvm::Function &function : *module) {
     function.addFnAttr("target-cpu", target.cpu);
     if (!target.features.empty())

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // RUN: v4-opt %s --verify-roundtrip | FileCheck %s
 // RUN: v4-opt %s --emit-bytecode | v4-opt | FileCheck %s
 // Every op and attribute, in text and in bytecode.
@@ -153,4 +154,61 @@ func.func @experts(%x: tensor<4x64xf32>, %logits: tensor<4x8xf32>, %bias: tensor
   // CHECK: v4.combine
   %y = v4.combine %down, %pairs, %x : (tensor<8x64xf32>, tensor<4x2xi32>, tensor<4x64xf32>) -> tensor<4x64xf32>
   return %y : tensor<4x64xf32>
+}
+
+// CHECK-LABEL: func.func @entry
+// CHECK-SAME: tensor<32x64xbf16> {v4.weight = #v4.weight<"embed.weight", bf16, [32, 64]>}
+// CHECK-SAME: tensor<8x32x32xi8> {v4.weight = #v4.weight<"layers.0.ffn.experts.{e}.w1.weight", i8, [32, 32]>}
+// CHECK-SAME: tensor<8x16x64xf32> {v4.weight = #v4.weight<"experts.gate_up_proj", f32, [8, 32, 64] offset = 4096 stride = 8192>}
+// CHECK-SAME: tensor<8x16x64xf32> {v4.weight = #v4.weight<"experts.gate_up_proj", f32, [8, 32, 64] stride = 8192>}
+// CHECK-SAME: tensor<4xi32> {v4.input = "tokens"}
+// CHECK-SAME: tensor<4xi32> {v4.input = "positions"}
+// CHECK-SAME: tensor<2xi32> {v4.input = "span"}
+// CHECK-SAME: tensor<4x4x64xf32> {v4.input = "hidden"}
+// CHECK-SAME: tensor<8x8xf32> {v4.state = #v4.state<"layers.0.attn.window", window>}
+// CHECK-SAME: tensor<8x16xf32> {v4.state = #v4.state<"layers.0.attn.compressor.kv_rows", kv_rows, ratio = 4, overlap = true>}
+// CHECK-SAME: attributes {v4.entry = "mtp_prefill", v4.rows = 4 : i64}
+func.func private @layer(tensor<4xi32>)
+func.func @entry(%table: tensor<32x64xbf16> {v4.weight = #v4.weight<"embed.weight", bf16, [32, 64]>},
+                 %w1: tensor<8x32x32xi8> {v4.weight = #v4.weight<"layers.0.ffn.experts.{e}.w1.weight", i8, [32, 32]>},
+                 %up: tensor<8x16x64xf32> {v4.weight = #v4.weight<"experts.gate_up_proj", f32, [8, 32, 64] offset = 4096 stride = 8192>},
+                 %gate: tensor<8x16x64xf32> {v4.weight = #v4.weight<"experts.gate_up_proj", f32, [8, 32, 64] stride = 8192>},
+                 %tokens: tensor<4xi32> {v4.input = "tokens"}, %positions: tensor<4xi32> {v4.input = "positions"},
+                 %span: tensor<2xi32> {v4.input = "span"}, %hidden: tensor<4x4x64xf32> {v4.input = "hidden"},
+                 %window: tensor<8x8xf32> {v4.state = #v4.state<"layers.0.attn.window", window>},
+                 %rows: tensor<8x16xf32> {v4.state = #v4.state<"layers.0.attn.compressor.kv_rows", kv_rows, ratio = 4, overlap = true>})
+    -> (tensor<4x64xf32> {v4.output = "logits"}, tensor<8x8xf32> {v4.state = #v4.state<"layers.0.attn.window", window>},
+        tensor<8x16xf32> {v4.state = #v4.state<"layers.0.attn.compressor.kv_rows", kv_rows, ratio = 4, overlap = true>})
+    attributes {v4.entry = "mtp_prefill", v4.rows = 4 : i64} {
+  // CHECK: call @layer(%{{.*}}) {v4.path = "layers.0"}
+  call @layer(%tokens) {v4.path = "layers.0"} : (tensor<4xi32>) -> ()
+  // CHECK: v4.embed {{.*}} {v4.name = "embed"} :
+  %x = v4.embed %tokens, %table {v4.name = "embed"} : (tensor<4xi32>, tensor<32x64xbf16>) -> tensor<4x64xf32>
+  return %x, %window, %rows : tensor<4x64xf32>, tensor<8x8xf32>, tensor<8x16xf32>
+}
+
+// CHECK-LABEL: func.func @groups
+func.func @groups(%x: tensor<4x64xf32>, %w: tensor<32x64xf32>) -> tensor<4x32xf32> {
+  // CHECK: v4.group "attn.wq_a" -> tensor<4x32xf32> {
+  %y = v4.group "attn.wq_a" -> tensor<4x32xf32> {
+    // CHECK: v4.phase -> tensor<4x64xf32> {
+    %0 = v4.phase -> tensor<4x64xf32> {
+      %1 = v4.rms_norm %x eps 1.0e-6 : (tensor<4x64xf32>) -> tensor<4x64xf32>
+      // CHECK: v4.yield %{{.*}} : tensor<4x64xf32>
+      v4.yield %1 : tensor<4x64xf32>
+    }
+    %2 = v4.linear %0, %w : (tensor<4x64xf32>, tensor<32x64xf32>) -> tensor<4x32xf32>
+    v4.yield %2 : tensor<4x32xf32>
+  }
+  return %y : tensor<4x32xf32>
+}
+
+module @kernel attributes {v4.kernel} {}
+// CHECK-LABEL: func.func @launches
+func.func @launches(%x: tensor<4xf32>, %y: memref<4xf32>) -> tensor<4xf32> {
+  // CHECK: v4.launch @kernel "attn.norm" ins(%{{.*}} : tensor<4xf32>) outs(%{{.*}} : tensor<4xf32>) -> tensor<4xf32>
+  %0 = v4.launch @kernel "attn.norm" ins(%x : tensor<4xf32>) outs(%x : tensor<4xf32>) -> tensor<4xf32>
+  // CHECK: v4.launch @kernel "attn.norm" ins() outs(%{{.*}} : memref<4xf32>)
+  v4.launch @kernel "attn.norm" ins() outs(%y : memref<4xf32>)
+  return %0 : tensor<4xf32>
 }

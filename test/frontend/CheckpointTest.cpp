@@ -50,7 +50,9 @@ TEST_P(HeaderRejects, Text) {
   session.expectError({"a.safetensors'", GetParam().message});
 }
 
-std::string tensor(StringRef body) { return ("{\"t\":" + body + "}").str(); }
+std::string tensor(StringRef body) {
+  return ("{\"t\":" + body + "}").str();
+}
 
 INSTANTIATE_TEST_SUITE_P(
     Texts, HeaderRejects,
@@ -58,8 +60,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadHeader{"empty", "", 0, "must start with '{'"}, BadHeader{"array", "[]", 0, "must start with '{'"},
         BadHeader{"space", " {}", 0, "must start with '{'"},
         BadHeader{"mark", "\xEF\xBB\xBF{}", 0, "must start with '{'"},
-        BadHeader{"syntax", "{\"t\"", 0, "header, byte 12: "},
-        BadHeader{"behind", "{}{}", 0, "header, byte"},
+        BadHeader{"syntax", "{\"t\"", 0, "header, byte 12: "}, BadHeader{"behind", "{}{}", 0, "header, byte"},
         BadHeader{"deep", "{\"t\":" + std::string(100000, '['), 0, "expected an object, found an array"},
         BadHeader{"nul", "{\"a\\u0000b\":{}}", 0, "NUL"},
         BadHeader{"noname", "{\"\":{}}", 0, "a tensor name must have 1 to 512 bytes"},
@@ -79,8 +80,10 @@ INSTANTIATE_TEST_SUITE_P(
         BadHeader{"dtype", tensor(R"({"dtype":"F31"})"), 4, "unknown dtype \"F31\""},
         BadHeader{"dtypecase", tensor(R"({"dtype":"bf16"})"), 4, "unknown dtype \"bf16\""},
         BadHeader{"dtypenumber", tensor(R"({"dtype":4})"), 4, "\"dtype\" must be a string, found a number"},
-        BadHeader{"shapestring", tensor(R"({"shape":"x"})"), 4, "\"shape\" must be an array of integers, found a string"},
-        BadHeader{"shapebool", tensor(R"({"shape":[true]})"), 4, "\"shape\" must be an array of integers, found a boolean"},
+        BadHeader{"shapestring", tensor(R"({"shape":"x"})"), 4,
+                  "\"shape\" must be an array of integers, found a string"},
+        BadHeader{"shapebool", tensor(R"({"shape":[true]})"), 4,
+                  "\"shape\" must be an array of integers, found a boolean"},
         BadHeader{"shapenested", tensor(R"({"shape":[[1]]})"), 4, "found an array"},
         BadHeader{"offsetobject", tensor(R"({"data_offsets":{}})"), 4, "found an object"},
         BadHeader{"negative", tensor(R"({"shape":[-1]})"), 4, "\"shape\" holds a number that is not an integer from 0"},
@@ -90,24 +93,28 @@ INSTANTIATE_TEST_SUITE_P(
         BadHeader{"rank", tensor(R"({"shape":[1,1,1,1,1,1,1,1,1]})"), 4, "more than 8 dimensions"},
         BadHeader{"product", tensor(R"({"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]})"), 0,
                   "does not fit into 64 bits"},
-        BadHeader{"productzero", tensor(R"({"dtype":"F32","shape":[4294967296,4294967296,0],"data_offsets":[0,0]})"),
-                  0, "does not fit into 64 bits"},
+        BadHeader{"productzero", tensor(R"({"dtype":"F32","shape":[4294967296,4294967296,0],"data_offsets":[0,0]})"), 0,
+                  "does not fit into 64 bits"},
         BadHeader{"bits", tensor(R"({"dtype":"F4","shape":[3],"data_offsets":[0,2]})"), 2, "does not fill whole bytes"},
         BadHeader{"reversed", tensor(R"({"dtype":"F32","shape":[1],"data_offsets":[4,0]})"), 4,
                   "\"data_offsets\" end before they begin"},
         BadHeader{"size", tensor(R"({"dtype":"F32","shape":[2],"data_offsets":[0,4]})"), 4,
                   "F32 [2] needs 8 bytes, \"data_offsets\" give it 4"},
-        BadHeader{"twice", R"({"t":{"dtype":"I8","shape":[1],"data_offsets":[0,1]},)"
-                           R"("t":{"dtype":"I8","shape":[1],"data_offsets":[1,2]}})",
+        BadHeader{"twice",
+                  R"({"t":{"dtype":"I8","shape":[1],"data_offsets":[0,1]},)"
+                  R"("t":{"dtype":"I8","shape":[1],"data_offsets":[1,2]}})",
                   2, "tensor \"t\": appears twice"},
-        BadHeader{"overlap", R"({"t":{"dtype":"I8","shape":[2],"data_offsets":[0,2]},)"
-                             R"("u":{"dtype":"I8","shape":[2],"data_offsets":[1,3]}})",
+        BadHeader{"overlap",
+                  R"({"t":{"dtype":"I8","shape":[2],"data_offsets":[0,2]},)"
+                  R"("u":{"dtype":"I8","shape":[2],"data_offsets":[1,3]}})",
                   3, "the bytes of tensors \"t\" and \"u\" overlap"},
-        BadHeader{"samerange", R"({"t":{"dtype":"I8","shape":[2],"data_offsets":[0,2]},)"
-                               R"("u":{"dtype":"I8","shape":[2],"data_offsets":[0,2]}})",
+        BadHeader{"samerange",
+                  R"({"t":{"dtype":"I8","shape":[2],"data_offsets":[0,2]},)"
+                  R"("u":{"dtype":"I8","shape":[2],"data_offsets":[0,2]}})",
                   2, "overlap"},
-        BadHeader{"gap", R"({"t":{"dtype":"I8","shape":[2],"data_offsets":[0,2]},)"
-                         R"("u":{"dtype":"I8","shape":[2],"data_offsets":[3,5]}})",
+        BadHeader{"gap",
+                  R"({"t":{"dtype":"I8","shape":[2],"data_offsets":[0,2]},)"
+                  R"("u":{"dtype":"I8","shape":[2],"data_offsets":[3,5]}})",
                   5, "bytes 2 to 3 of the payload belong to no tensor"},
         BadHeader{"start", tensor(R"({"dtype":"I8","shape":[2],"data_offsets":[1,3]})"), 3,
                   "bytes 0 to 1 of the payload belong to no tensor"},
@@ -266,8 +273,11 @@ TEST(Directory, MissingShard) {
 }
 
 TEST(Directory, ExtraShard) {
-  expectDirectoryError([](const TempDir &dir) { writeShard(dir, "3.safetensors", {{"d", "F32", {1}}}); },
-                       {"3.safetensors'", "is not named by model.safetensors.index.json"});
+  expectDirectoryError(
+      [](const TempDir &dir) {
+        writeShard(dir, "3.safetensors", {{"d", "F32", {1}}});
+      },
+      {"3.safetensors'", "is not named by model.safetensors.index.json"});
 }
 
 TEST(Directory, SwappedShards) {
@@ -299,8 +309,11 @@ TEST(Directory, ListedButAbsent) {
 }
 
 TEST(Directory, SameTensorInTwoShards) {
-  expectDirectoryError([](const TempDir &dir) { writeShard(dir, "2.safetensors", {{"a", "F32", {4}}}); },
-                       {"2.safetensors'", "tensor \"a\": is also in \"1.safetensors\""});
+  expectDirectoryError(
+      [](const TempDir &dir) {
+        writeShard(dir, "2.safetensors", {{"a", "F32", {4}}});
+      },
+      {"2.safetensors'", "tensor \"a\": is also in \"1.safetensors\""});
 }
 
 TEST(Directory, BrokenIndex) {
@@ -424,8 +437,8 @@ TEST(Resolve, Quantised) {
   FailureOr<ModelParameters> parameters = test.resolve(/*mtp=*/true);
   ASSERT_TRUE(succeeded(parameters)) << test.session.allErrors();
   for (const Parameter &parameter : parameters->list)
-    EXPECT_EQ(parameter.scale.has_value(), parameter.spec.role == ParameterRole::Linear ||
-                                               parameter.spec.role == ParameterRole::Expert)
+    EXPECT_EQ(parameter.scale.has_value(),
+              parameter.spec.role == ParameterRole::Linear || parameter.spec.role == ParameterRole::Expert)
         << parameter.spec.name;
 }
 
@@ -438,13 +451,36 @@ TEST(Resolve, SpareEmbeddingOfTheMtpBlock) {
 TEST(Resolve, MissingTensor) {
   Case test;
   eraseTensor(test.tensors, "layers.2.attn.wq_b.weight");
-  test.expectFailure({test.dir.str(), "1 tensor is missing: \"layers.2.attn.wq_b.weight\"; the checkpoint is incomplete"});
+  test.expectFailure(
+      {test.dir.str(), "1 tensor is missing: \"layers.2.attn.wq_b.weight\"; the checkpoint is incomplete"});
 }
 
 TEST(Resolve, MissingTensors) {
   Case test;
-  llvm::erase_if(test.tensors, [](const TestTensor &tensor) { return StringRef(tensor.name).starts_with("layers.5."); });
+  llvm::erase_if(test.tensors,
+                 [](const TestTensor &tensor) { return StringRef(tensor.name).starts_with("layers.5."); });
   test.expectFailure({"49 tensors are missing: \"layers.5.attn.attn_sink\"", "and 41 more"});
+}
+
+TEST(Resolve, HugeModels) {
+  // Neither may take long or much memory: the file that asks for them is small.
+  Case many({{"n_routed_experts", "16384"},
+             {"num_experts_per_tok", "6"},
+             {"num_hidden_layers", "40"},
+             {"compress_ratios", "[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]"}},
+            /*mtp=*/false);
+  many.tensors.resize(1);
+  many.expectFailure({"at least 100000 tensors are missing"});
+
+  Session session;
+  FailureOr<Config> config = parseConfig(
+      &session.context,
+      editConfig("tiny",
+                 {{"n_routed_experts", "16384"}, {"hidden_size", "1048576"}, {"moe_intermediate_size", "1048576"}}),
+      "config.json");
+  ASSERT_TRUE(succeeded(config));
+  EXPECT_TRUE(failed(resolveParameters(&session.context, *config, nullptr, false)));
+  session.expectError({"describes a model of 3.2", "accepted: up to 1e16"});
 }
 
 TEST(Resolve, MissingExpert) {
@@ -519,15 +555,29 @@ INSTANTIATE_TEST_SUITE_P(
         Mistyped{"linearfp8", "layers.0.attn.wq_a.weight", "F8_E4M3", {}, "has no 'quantization_config'"},
         Mistyped{"expertfp8", "layers.0.ffn.experts.0.w1.weight", "F8_E4M3", {}, "has no 'quantization_config'"},
         Mistyped{"expertfp4", "layers.0.ffn.experts.0.w1.weight", "I8", {32, 32}, "'expert_dtype' is not \"fp4\""},
-        Mistyped{"expertmixed", "layers.0.ffn.experts.3.w1.weight", "F32", {}, "is F32 [32, 64]; expected BF16 [32, 64]"},
-        Mistyped{"expertf16", "layers.0.ffn.experts.0.w1.weight", "F16", {}, "expected F32, BF16, F8_E4M3, I8 (fp4)", true},
+        Mistyped{
+            "expertmixed", "layers.0.ffn.experts.3.w1.weight", "F32", {}, "is F32 [32, 64]; expected BF16 [32, 64]"},
+        Mistyped{
+            "expertf16", "layers.0.ffn.experts.0.w1.weight", "F16", {}, "expected F32, BF16, F8_E4M3, I8 (fp4)", true},
         Mistyped{"scaletype", "layers.0.attn.wq_a.scale", "F32", {}, "is F32 [1, 1]; expected F8_E8M0 [1, 1]", true},
-        Mistyped{"scaleshape", "layers.0.attn.wq_b.scale", "F8_E8M0", {2, 1}, "is F8_E8M0 [2, 1]; expected F8_E8M0 [3, 1]",
+        Mistyped{"scaleshape",
+                 "layers.0.attn.wq_b.scale",
+                 "F8_E8M0",
+                 {2, 1},
+                 "is F8_E8M0 [2, 1]; expected F8_E8M0 [3, 1]",
                  true},
-        Mistyped{"fp4scale", "layers.0.ffn.experts.1.w1.scale", "F8_E8M0", {32, 1},
-                 "is F8_E8M0 [32, 1]; expected F8_E8M0 [32, 2]", true},
-        Mistyped{"fp4shape", "layers.0.ffn.experts.0.w2.weight", "I8", {64, 32},
-                 "is I8 [64, 32]; expected I8 [64, 16]", true}),
+        Mistyped{"fp4scale",
+                 "layers.0.ffn.experts.1.w1.scale",
+                 "F8_E8M0",
+                 {32, 1},
+                 "is F8_E8M0 [32, 1]; expected F8_E8M0 [32, 2]",
+                 true},
+        Mistyped{"fp4shape",
+                 "layers.0.ffn.experts.0.w2.weight",
+                 "I8",
+                 {64, 32},
+                 "is I8 [64, 32]; expected I8 [64, 16]",
+                 true}),
     [](const auto &info) { return std::string(info.param.name); });
 
 TEST(Resolve, EveryWrongTensorIsReported) {
@@ -578,7 +628,8 @@ struct TransformersCase : Case {
     EXPECT_TRUE(succeeded(checkpoint));
     tensors.clear();
     for (const auto &entry : (*checkpoint)->tensors) {
-      TestTensor tensor{entry.first().str(), dtypeName(entry.second.dtype).str(),
+      TestTensor tensor{entry.first().str(),
+                        dtypeName(entry.second.dtype).str(),
                         {entry.second.shape.begin(), entry.second.shape.end()}};
       StringRef name(tensor.name);
       if (name.ends_with("gate_up_proj"))
@@ -598,8 +649,10 @@ struct TransformersCase : Case {
     for (TestTensor &tensor : tensors) {
       if (!StringRef(tensor.name).ends_with("gate_up_proj") && !StringRef(tensor.name).ends_with("experts.down_proj"))
         continue;
-      scales.push_back({tensor.name + "_scale_inv", "F8_E8M0",
-                        {tensor.shape[0], (tensor.shape[1] + rows - 1) / rows, (tensor.shape[2] + columns - 1) / columns}});
+      scales.push_back(
+          {tensor.name + "_scale_inv",
+           "F8_E8M0",
+           {tensor.shape[0], (tensor.shape[1] + rows - 1) / rows, (tensor.shape[2] + columns - 1) / columns}});
       tensor.dtype = dtype.str();
       if (dtype == "I8")
         tensor.shape[2] /= 2;

@@ -53,11 +53,17 @@ TEST(Config, Releases) {
 
 TEST(Config, OptionalKeys) {
   Session session;
-  FailureOr<Config> config = parse(
-      session, editConfig("tiny", {{"rms_norm_eps", ""}, {"num_nextn_predict_layers", ""}, {"eos_token_id", "null"},
-                                   {"rope_scaling", "null"}, {"torch_dtype", ""}, {"dtype", "\"float32\""},
-                                   {"rope_theta", "10000.0"}, {"hidden_size", "64.0"}, {"n_group", "1"},
-                                   {"partial_rotary_factor", "1.0"}, {"compress_ratios", "[0,0,4,16,4,16]"}}));
+  FailureOr<Config> config = parse(session, editConfig("tiny", {{"rms_norm_eps", ""},
+                                                                {"num_nextn_predict_layers", ""},
+                                                                {"eos_token_id", "null"},
+                                                                {"rope_scaling", "null"},
+                                                                {"torch_dtype", ""},
+                                                                {"dtype", "\"float32\""},
+                                                                {"rope_theta", "10000.0"},
+                                                                {"hidden_size", "64.0"},
+                                                                {"n_group", "1"},
+                                                                {"partial_rotary_factor", "1.0"},
+                                                                {"compress_ratios", "[0,0,4,16,4,16]"}}));
   ASSERT_TRUE(succeeded(config)) << session.allErrors();
   EXPECT_EQ(config->rmsEps, 1e-6);
   EXPECT_EQ(config->mtpBlocks, 0);
@@ -80,9 +86,9 @@ TEST(Config, RatioZeroNeedsNoIndexer) {
 TEST(Config, ExpertFormats) {
   Session session;
   StringRef quantization = "{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[128,128]}";
-  FailureOr<Config> base = parse(session, editConfig("tiny", {{"quantization_config", quantization},
-                                                              {"o_lora_rank", "128"},
-                                                              {"expert_dtype", "\"fp8\""}}));
+  FailureOr<Config> base = parse(
+      session,
+      editConfig("tiny", {{"quantization_config", quantization}, {"o_lora_rank", "128"}, {"expert_dtype", "\"fp8\""}}));
   ASSERT_TRUE(succeeded(base)) << session.allErrors();
   EXPECT_EQ(base->expertFormat, ExpertFormat::Fp8);
   FailureOr<Config> implied =
@@ -122,7 +128,9 @@ TEST(Config, UnknownKeysAreOneWarning) {
 struct Rejected {
   StringRef key, value, message;
 };
-void PrintTo(const Rejected &rejected, std::ostream *os) { *os << rejected.key.str() << " = " << rejected.value.str(); }
+void PrintTo(const Rejected &rejected, std::ostream *os) {
+  *os << rejected.key.str() << " = " << rejected.value.str();
+}
 
 class ConfigRejects : public testing::TestWithParam<Rejected> {};
 
@@ -139,10 +147,8 @@ INSTANTIATE_TEST_SUITE_P(
         Rejected{"model_type", "", "'model_type' is missing; accepted: \"deepseek_v4\""},
         Rejected{"model_type", "\"deepseek_v3\"", "'model_type' is \"deepseek_v3\"; accepted: \"deepseek_v4\""},
         Rejected{"vocab_size", "", "'vocab_size' is missing; accepted: an integer from 1 to 16777216"},
-        Rejected{"vocab_size", "0", "'vocab_size' is 0; accepted"},
-        Rejected{"vocab_size", "-5", "'vocab_size' is -5"},
-        Rejected{"vocab_size", "2.5", "'vocab_size' is 2.5"},
-        Rejected{"vocab_size", "1e300", "'vocab_size' is 1e+300"},
+        Rejected{"vocab_size", "0", "'vocab_size' is 0; accepted"}, Rejected{"vocab_size", "-5", "'vocab_size' is -5"},
+        Rejected{"vocab_size", "2.5", "'vocab_size' is 2.5"}, Rejected{"vocab_size", "1e300", "'vocab_size' is 1e+300"},
         Rejected{"vocab_size", "9223372036854775807", "'vocab_size' is 9223372036854775807"},
         Rejected{"vocab_size", "18446744073709551615", "'vocab_size' is 18446744073709551615"},
         Rejected{"vocab_size", "\"256\"", "'vocab_size' is \"256\""},
@@ -163,13 +169,11 @@ INSTANTIATE_TEST_SUITE_P(
         Rejected{"eos_token_id", "256", "'eos_token_id' is 256; accepted: less than 'vocab_size', 256"},
         Rejected{"eos_token_id", "[1, 2]", "'eos_token_id' is an array of 2 values"},
         Rejected{"index_head_dim", "48", "'index_head_dim' is 48; accepted: a power of two"},
-        Rejected{"index_topk", "0", "'index_topk' is 0"},
-        Rejected{"index_topk", "", "'index_topk' is missing"},
+        Rejected{"index_topk", "0", "'index_topk' is 0"}, Rejected{"index_topk", "", "'index_topk' is missing"},
         Rejected{"hc_mult", "17", "'hc_mult' is 17; accepted: an integer from 1 to 16"},
         Rejected{"hc_sinkhorn_iters", "0", "'hc_sinkhorn_iters' is 0"},
         Rejected{"hc_eps", "\"x\"", "'hc_eps' is \"x\"; accepted: a number from 0 to 1"},
-        Rejected{"hc_eps", "", "'hc_eps' is missing"},
-        Rejected{"rms_norm_eps", "-1", "'rms_norm_eps' is -1"},
+        Rejected{"hc_eps", "", "'hc_eps' is missing"}, Rejected{"rms_norm_eps", "-1", "'rms_norm_eps' is -1"},
         Rejected{"swiglu_limit", "0", "'swiglu_limit' is 0"},
         Rejected{"routed_scaling_factor", "-2", "'routed_scaling_factor' is -2"},
         Rejected{"compress_rope_theta", "", "'compress_rope_theta' is missing"},
@@ -194,17 +198,21 @@ INSTANTIATE_TEST_SUITE_P(
         Rejected{"rope_parameters", "{}", "'rope_parameters' is an object; accepted: absent"},
         Rejected{"partial_rotary_factor", "0.5", "'partial_rotary_factor' contradicts"},
         Rejected{"rope_scaling", "3", "'rope_scaling' is 3; accepted: null or an object"},
-        Rejected{"rope_scaling", "{\"type\":\"linear\",\"factor\":2,\"original_max_position_embeddings\":64,"
-                                 "\"beta_fast\":32,\"beta_slow\":1}",
+        Rejected{"rope_scaling",
+                 "{\"type\":\"linear\",\"factor\":2,\"original_max_position_embeddings\":64,"
+                 "\"beta_fast\":32,\"beta_slow\":1}",
                  "'rope_scaling.type' is \"linear\"; accepted: \"yarn\""},
-        Rejected{"rope_scaling", "{\"type\":\"yarn\",\"factor\":2,\"original_max_position_embeddings\":64,"
-                                 "\"beta_fast\":1,\"beta_slow\":32}",
+        Rejected{"rope_scaling",
+                 "{\"type\":\"yarn\",\"factor\":2,\"original_max_position_embeddings\":64,"
+                 "\"beta_fast\":1,\"beta_slow\":32}",
                  "'rope_scaling.beta_fast' must be greater"},
-        Rejected{"rope_scaling", "{\"type\":\"yarn\",\"factor\":2,\"original_max_position_embeddings\":64,"
-                                 "\"beta_fast\":32,\"beta_slow\":1,\"mscale\":0.7}",
+        Rejected{"rope_scaling",
+                 "{\"type\":\"yarn\",\"factor\":2,\"original_max_position_embeddings\":64,"
+                 "\"beta_fast\":32,\"beta_slow\":1,\"mscale\":0.7}",
                  "'rope_scaling.mscale' is 0.7; accepted: 1"},
-        Rejected{"rope_scaling", "{\"type\":\"yarn\",\"original_max_position_embeddings\":64,"
-                                 "\"beta_fast\":32,\"beta_slow\":1}",
+        Rejected{"rope_scaling",
+                 "{\"type\":\"yarn\",\"original_max_position_embeddings\":64,"
+                 "\"beta_fast\":32,\"beta_slow\":1}",
                  "'rope_scaling.factor' is missing"},
         Rejected{"expert_dtype", "\"int4\"", "'expert_dtype' is \"int4\"; accepted: \"fp4\", \"fp8\""},
         Rejected{"expert_dtype", "\"fp8\"", "'expert_dtype' is \"fp8\" but there is no 'quantization_config'"},
@@ -219,8 +227,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Config, Fp4NeedsWholeScaleBlocks) {
   Session session;
-  EXPECT_TRUE(failed(
-      parse(session, editConfig("tiny", {{"expert_dtype", "\"fp4\""}, {"moe_intermediate_size", "40"}}))));
+  EXPECT_TRUE(
+      failed(parse(session, editConfig("tiny", {{"expert_dtype", "\"fp4\""}, {"moe_intermediate_size", "40"}}))));
   session.expectError({"'expert_dtype' is \"fp4\"", "'moe_intermediate_size' 40", "multiples of 32"});
 }
 
@@ -252,25 +260,23 @@ TEST_P(ConfigMalformed, Text) {
 
 INSTANTIATE_TEST_SUITE_P(
     Texts, ConfigMalformed,
-    testing::Values(Malformed{"empty", "", "the file is empty"}, Malformed{"array", "[]", "must start with '{'"},
-                    Malformed{"scalar", "7", "must start with '{'"},
-                    Malformed{"mark", "\xEF\xBB\xBF{}", "must start with '{'"},
-                    Malformed{"open", "{\"a\":", "unexpected end of input"},
-                    Malformed{"trailing", "{} x", "end of input"},
-                    Malformed{"utf8", "{\"a\":\"\xff\"}", "ill-formed UTF-8"},
-                    Malformed{"nul", "{\"a\\u0000\":1}", "NUL"},
-                    Malformed{"value_nul", "{\"a\":\"\\u0000\"}", "NUL"},
-                    Malformed{"overflow", "{\"a\":1e400}", "number overflow"},
-                    Malformed{"deep", "{\"a\":" + std::string(1000000, '['), "nested deeper than 32 levels"},
-                    Malformed{"deep_objects", []() {
-                                std::string text;
-                                for (int i = 0; i < 100; ++i)
-                                  text += "{\"a\":";
-                                return text;
-                              }(),
-                              "nested deeper than 32 levels"},
-                    Malformed{"twice", "{\"a\":1,\"a\":2}", "key \"a\" appears twice"},
-                    Malformed{"escape", "{\"\\u001b\":1,\"\\u001b\":2}", "key \"\\x1b\" appears twice"}),
+    testing::Values(
+        Malformed{"empty", "", "the file is empty"}, Malformed{"array", "[]", "must start with '{'"},
+        Malformed{"scalar", "7", "must start with '{'"}, Malformed{"mark", "\xEF\xBB\xBF{}", "must start with '{'"},
+        Malformed{"open", "{\"a\":", "unexpected end of input"}, Malformed{"trailing", "{} x", "end of input"},
+        Malformed{"utf8", "{\"a\":\"\xff\"}", "ill-formed UTF-8"}, Malformed{"nul", "{\"a\\u0000\":1}", "NUL"},
+        Malformed{"value_nul", "{\"a\":\"\\u0000\"}", "NUL"}, Malformed{"overflow", "{\"a\":1e400}", "number overflow"},
+        Malformed{"deep", "{\"a\":" + std::string(1000000, '['), "nested deeper than 32 levels"},
+        Malformed{"deep_objects",
+                  []() {
+                    std::string text;
+                    for (int i = 0; i < 100; ++i)
+                      text += "{\"a\":";
+                    return text;
+                  }(),
+                  "nested deeper than 32 levels"},
+        Malformed{"twice", "{\"a\":1,\"a\":2}", "key \"a\" appears twice"},
+        Malformed{"escape", "{\"\\u001b\":1,\"\\u001b\":2}", "key \"\\x1b\" appears twice"}),
     [](const auto &info) { return std::string(info.param.name); });
 
 TEST(Config, LongNamesAreCut) {

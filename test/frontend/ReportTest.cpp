@@ -79,7 +79,8 @@ TEST(Report, CheckpointWithoutMtp) {
   FailureOr<Config> config = readConfig(&session.context, goldenCheckpoint("tiny-hf"));
   auto checkpoint = readCheckpoint(&session.context, goldenCheckpoint("tiny-hf"));
   ASSERT_TRUE(succeeded(config) && succeeded(checkpoint));
-  FailureOr<OwningOpRef<ModuleOp>> module = importModel(&session.context, *config, checkpoint->get(), importOptions(1024, {16}));
+  FailureOr<OwningOpRef<ModuleOp>> module =
+      importModel(&session.context, *config, checkpoint->get(), importOptions(1024, {16}));
   ASSERT_TRUE(succeeded(module)) << session.allErrors();
   FailureOr<Report> report = makeReport(**module, *config, checkpoint->get(), {});
   ASSERT_TRUE(succeeded(report));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What the frontend tests share: captured diagnostics, temporary directories, edited configurations, written checkpoints.
+// What the frontend tests share: captured diagnostics, temporary directories, edited configurations, written
+// checkpoints.
 
 #ifndef V4_TEST_FRONTEND_TESTSUPPORT_H
 #define V4_TEST_FRONTEND_TESTSUPPORT_H
@@ -149,8 +150,8 @@ inline void writeShard(const TempDir &dir, StringRef name, ArrayRef<TestTensor> 
   for (const TestTensor &tensor : tensors)
     size += tensorBytes(tensor);
   int fd = 0;
-  ASSERT_FALSE(llvm::sys::fs::openFileForReadWrite(dir.file(name), fd, llvm::sys::fs::CD_OpenExisting,
-                                                   llvm::sys::fs::OF_None));
+  ASSERT_FALSE(
+      llvm::sys::fs::openFileForReadWrite(dir.file(name), fd, llvm::sys::fs::CD_OpenExisting, llvm::sys::fs::OF_None));
   ASSERT_FALSE(llvm::sys::fs::resize_file(fd, size));
   llvm::sys::Process::SafelyCloseFileDescriptor(fd);
 }

@@ -13,8 +13,12 @@
 namespace v4::fuzz {
 namespace {
 
-Bytes asBytes(const uint8_t *data, size_t size) { return {reinterpret_cast<const std::byte *>(data), size}; }
-std::string_view asText(const uint8_t *data, size_t size) { return {reinterpret_cast<const char *>(data), size}; }
+Bytes asBytes(const uint8_t *data, size_t size) {
+  return {reinterpret_cast<const std::byte *>(data), size};
+}
+std::string_view asText(const uint8_t *data, size_t size) {
+  return {reinterpret_cast<const char *>(data), size};
+}
 
 /// Reads a range, so that a sanitizer sees one that is out of bounds.
 void touch(Bytes bytes) {
@@ -52,7 +56,9 @@ void safetensors(const uint8_t *data, size_t size) {
   }
 }
 
-void json(const uint8_t *data, size_t size) { (void)json::parse(asText(data, size)).takeStatus(); }
+void json(const uint8_t *data, size_t size) {
+  (void)json::parse(asText(data, size)).takeStatus();
+}
 
 void index(const uint8_t *data, size_t size) {
   auto entries = parseIndex(asText(data, size));

@@ -46,10 +46,20 @@ void replay(const char *name, Target target) {
   EXPECT_GE(files, 3u) << directory;
 }
 
-TEST(FuzzCorpus, Module) { replay("module", v4::fuzz::module); }
-TEST(FuzzCorpus, Safetensors) { replay("safetensors", v4::fuzz::safetensors); }
-TEST(FuzzCorpus, Json) { replay("json", v4::fuzz::json); }
-TEST(FuzzCorpus, Index) { replay("index", v4::fuzz::index); }
-TEST(FuzzCorpus, Npy) { replay("npy", v4::fuzz::npy); }
+TEST(FuzzCorpus, Module) {
+  replay("module", v4::fuzz::module);
+}
+TEST(FuzzCorpus, Safetensors) {
+  replay("safetensors", v4::fuzz::safetensors);
+}
+TEST(FuzzCorpus, Json) {
+  replay("json", v4::fuzz::json);
+}
+TEST(FuzzCorpus, Index) {
+  replay("index", v4::fuzz::index);
+}
+TEST(FuzzCorpus, Npy) {
+  replay("npy", v4::fuzz::npy);
+}
 
 } // namespace

@@ -122,15 +122,16 @@ void ToyCheckpoint::write(const std::string &directory) const {
             "{\"metadata\": {\"total_size\": 1}, \"weight_map\": {\n" + map + "}}\n");
 }
 
-// ---- Module ----------------------------------------------------------------------------------------------------------
+// ---- Module
+// ----------------------------------------------------------------------------------------------------------
 
 namespace {
 
 constexpr uint64_t rowBytes = toyWidth * 4;
 
-std::unique_ptr<fbs::ParameterT> parameter(std::string name, DType dtype, std::vector<uint64_t> shape, std::string tensor,
-                                           std::vector<uint64_t> sourceShape, uint32_t rows = 0, uint64_t offset = 0,
-                                           uint64_t stride = 0) {
+std::unique_ptr<fbs::ParameterT> parameter(std::string name, DType dtype, std::vector<uint64_t> shape,
+                                           std::string tensor, std::vector<uint64_t> sourceShape, uint32_t rows = 0,
+                                           uint64_t offset = 0, uint64_t stride = 0) {
   auto out = std::make_unique<fbs::ParameterT>();
   out->name = std::move(name);
   out->dtype = dtype;
@@ -166,7 +167,9 @@ std::unique_ptr<fbs::ValueT> value(std::string name, DType dtype, std::vector<ui
   return out;
 }
 
-std::string kernelImage() { return readText(V4_TEST_IMAGE); }
+std::string kernelImage() {
+  return readText(V4_TEST_IMAGE);
+}
 
 /// Collects kernels by grid, so that launches of one grid share one.
 struct EntryBuilder {
@@ -247,7 +250,8 @@ void addEntry(fbs::TargetT &target, const ToyOptions &options, EntryKind kind, u
   fbs::Binding head = whole(BindingKind::Parameter, Head, toyVocab * rowBytes);
   fbs::Binding logits = whole(BindingKind::Output, 0, (options.logitsAll ? rows : 1) * toyVocab * 4);
 
-  b.launch("embed", "toy_embed", rows, {tokens, span, whole(BindingKind::Parameter, Embedding, toyVocab * rowBytes), embedded});
+  b.launch("embed", "toy_embed", rows,
+           {tokens, span, whole(BindingKind::Parameter, Embedding, toyVocab * rowBytes), embedded});
   if (mtp) {
     b.launch("mtp.mix", "toy_mtp", 1,
              {span, whole(BindingKind::Input, Positions, rows * 4), embedded,
@@ -345,7 +349,9 @@ std::unique_ptr<fbs::ModuleT> toyModule(const ToyOptions &options) {
   return module;
 }
 
-std::string withHeader(std::string_view payload) { return moduleHeader(bytesOf(payload)) + std::string(payload); }
+std::string withHeader(std::string_view payload) {
+  return moduleHeader(bytesOf(payload)) + std::string(payload);
+}
 
 std::string moduleBytes(const fbs::ModuleT &module) {
   flatbuffers::FlatBufferBuilder builder;
@@ -353,11 +359,13 @@ std::string moduleBytes(const fbs::ModuleT &module) {
   return withHeader({reinterpret_cast<const char *>(builder.GetBufferPointer()), builder.GetSize()});
 }
 
-// ---- Reference -------------------------------------------------------------------------------------------------------
+// ---- Reference
+// -------------------------------------------------------------------------------------------------------
 
 std::vector<std::vector<float>> Reference::hidden(const std::vector<int32_t> &tokens) const {
   auto x = [&](size_t p, int c) { return weights.embedding[static_cast<size_t>(tokens[p]) * toyWidth + c]; };
-  // The entry that block j of a compressor leaves: the weighted sum of its rows, and of the block before if it overlaps.
+  // The entry that block j of a compressor leaves: the weighted sum of its rows, and of the block before if it
+  // overlaps.
   auto entry = [&](size_t j, size_t ratio, bool overlap, int c) {
     float sum = 0;
     for (size_t p = overlap && j > 0 ? (j - 1) * ratio : j * ratio; p < (j + 1) * ratio; ++p)

@@ -31,7 +31,9 @@ public:
 
 std::string readText(const std::string &path);
 void writeText(const std::string &path, std::string_view bytes);
-inline Bytes bytesOf(std::string_view text) { return {reinterpret_cast<const std::byte *>(text.data()), text.size()}; }
+inline Bytes bytesOf(std::string_view text) {
+  return {reinterpret_cast<const std::byte *>(text.data()), text.size()};
+}
 
 struct TensorData {
   std::string name, dtype;
@@ -44,11 +46,11 @@ std::string safetensorsFile(const std::vector<TensorData> &tensors);
 
 /// The toy's weights as plain numbers.
 struct ToyWeights {
-  std::vector<float> embedding;             // [vocab, width]
-  std::vector<float> experts[4];            // [width] each, one tensor per expert
-  std::vector<float> stacked;               // [4, 2, width], row 1 of each is used
-  std::vector<uint16_t> bias;               // [width], bf16
-  std::vector<float> head;                  // [vocab, width]
+  std::vector<float> embedding;  // [vocab, width]
+  std::vector<float> experts[4]; // [width] each, one tensor per expert
+  std::vector<float> stacked;    // [4, 2, width], row 1 of each is used
+  std::vector<uint16_t> bias;    // [width], bf16
+  std::vector<float> head;       // [vocab, width]
   static ToyWeights random(uint32_t seed);
 };
 

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <dirent.h>
 #include <fcntl.h>
+#include <functional>
 #include <set>
 #include <signal.h>
 #include <sys/resource.h>
@@ -26,6 +27,7 @@ namespace {
 
 struct Outcome {
   int exit = -1; // 128 + signal when it died of one
+  long peak = 0; // bytes resident at most
   std::string out, err;
 };
 
@@ -37,8 +39,10 @@ protected:
     writeText(module, moduleBytes(*toyModule()));
   }
 
+  /// `during` runs in the parent while the tool runs.
   Outcome runTool(const char *tool, std::vector<std::string> arguments, const std::string &stdoutPath = {},
-                  rlim_t memory = 0) {
+                  rlim_t memory = 0, const std::function<void(pid_t)> &during = {},
+                  const std::string &stdinPath = "/dev/null") {
     std::string outPath = stdoutPath.empty() ? dir / "stdout" : stdoutPath, errPath = dir / "stderr";
     std::vector<char *> argv = {const_cast<char *>(tool)};
     for (std::string &argument : arguments)
@@ -48,6 +52,7 @@ protected:
     if (child == 0) {
       int out = ::open(outPath.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
       int err = ::open(errPath.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+      ::dup2(::open(stdinPath.c_str(), O_RDONLY), 0);
       ::dup2(out, 1);
       ::dup2(err, 2);
       if (memory) {
@@ -57,9 +62,13 @@ protected:
       ::execv(tool, argv.data());
       ::_exit(127);
     }
+    if (during)
+      during(child);
     int status = 0;
-    ::waitpid(child, &status, 0);
+    rusage usage = {};
+    ::wait4(child, &status, 0, &usage);
     Outcome outcome;
+    outcome.peak = usage.ru_maxrss * 1024;
     outcome.exit = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     if (stdoutPath.empty())
       outcome.out = readText(outPath);
@@ -221,7 +230,8 @@ TEST_F(CliTest, ExpectedLogits) {
   expectExit(toy({tokenList(prompt), expect, "--check=maxrel:100"}), 4, "NaN or infinity");
   rows.pop_back();
   writeNpy(dir / "e.npy", rows);
-  expectExit(toy({tokenList(prompt), expect, "--check=maxrel:1"}), 1, "expected float32 [9, 32], found float32 [8, 32]");
+  expectExit(toy({tokenList(prompt), expect, "--check=maxrel:1"}), 1,
+             "expected float32 [9, 32], found float32 [8, 32]");
 }
 
 TEST_F(CliTest, NanLogitsAreAnError) {
@@ -249,7 +259,8 @@ TEST_F(CliTest, Case) {
   writeText(path + "/case.json", edited);
   expectExit(run({module, "--case=" + path}), 4, "tokens: number 0 is");
   writeText(path + "/case.json", text);
-  for (const char *name : {"/logits_f32.npy", "/mtp_logits_f32.npy"}) { // one value, off by a little more than the bound
+  for (const char *name :
+       {"/logits_f32.npy", "/mtp_logits_f32.npy"}) { // one value, off by a little more than the bound
     std::string stored = readText(path + name), changed = stored;
     float value;
     std::memcpy(&value, changed.data() + changed.size() - 4, 4);
@@ -312,7 +323,8 @@ TEST_F(CliTest, CaseFromAState) {
   }
   writeText(dir / "formula", safetensorsFile(tensors));
   std::vector<int32_t> prompt = randomTokens(31, 13);
-  Outcome loaded = toy({tokenList(prompt), "--load-state=" + (dir / "formula"), "--logits=" + path + "/logits_f32.npy"});
+  Outcome loaded =
+      toy({tokenList(prompt), "--load-state=" + (dir / "formula"), "--logits=" + path + "/logits_f32.npy"});
   ASSERT_EQ(loaded.exit, 0) << loaded.err;
   Outcome outcome = run({module, "--case=" + path});
   EXPECT_EQ(outcome.exit, 0) << outcome.out << outcome.err;
@@ -354,8 +366,8 @@ TEST_F(CliTest, Sampling) {
 TEST_F(CliTest, TapsAndTraceAndProfile) {
   std::vector<int32_t> prompt = randomTokens(37, 9);
   auto residual = Reference(weightData).hidden(prompt);
-  Outcome outcome = toy({tokenList(prompt), "--taps=layers.0,count,prefill.bits", "--taps-out=" + (dir / "t"), "--trace=" + (dir / "trace"),
-                         "--profile"});
+  Outcome outcome = toy({tokenList(prompt), "--taps=layers.0,count,prefill.bits", "--taps-out=" + (dir / "t"),
+                         "--trace=" + (dir / "trace"), "--profile"});
   ASSERT_EQ(outcome.exit, 0) << outcome.err;
   auto file = SafetensorsFile::open(dir / "t");
   ASSERT_TRUE(file) << file.takeStatus().message();
@@ -390,6 +402,45 @@ TEST_F(CliTest, TapsAndTraceAndProfile) {
   EXPECT_NE(outcome.out.find("\ntotal "), std::string::npos);
   EXPECT_NE(outcome.out.find("100.0%"), std::string::npos);
   EXPECT_EQ(toy({tokenList(prompt)}).out, "");
+}
+
+TEST_F(CliTest, ChunkAndThreadsTakeEffect) {
+  auto entries = [&](std::vector<std::string> more) {
+    more.insert(more.end(), {tokenList(randomTokens(38, 8)), "--trace=" + (dir / "trace")});
+    EXPECT_EQ(toy(more).exit, 0);
+    auto trace = json::parseFile(dir / "trace");
+    std::vector<std::string> names;
+    for (const json::Value &event : trace->find("traceEvents")->elements)
+      if (event.find("name")->string == "embed" && !event.find("cat")->string.starts_with("mtp"))
+        names.push_back(event.find("cat")->string);
+    return names;
+  };
+  EXPECT_EQ(entries({}), (std::vector<std::string>{"prefill_8"}));
+  EXPECT_EQ(entries({"--chunk=3"}), (std::vector<std::string>{"prefill_4", "prefill_4", "prefill_4"}));
+  EXPECT_EQ(entries({"--chunk=1"}), std::vector<std::string>(8, "decode"));
+
+  writeText(module, moduleBytes(*toyModule({.maxContext = 4000000})));
+  for (int threads : {1, 3}) {
+    int seen = 0;
+    runTool(V4_RUN,
+            {module, "--weights=" + (dir / "ckpt"), "--tokens=1", "--generate=3900000",
+             "--threads=" + std::to_string(threads)},
+            {}, 0, [&](pid_t child) {
+              std::string tasks = "/proc/" + std::to_string(child) + "/task";
+              for (int i = 0; i != 300 && seen < threads; ++i) {
+                ::usleep(10000);
+                seen = 0;
+                if (DIR *handle = ::opendir(tasks.c_str())) {
+                  while (const dirent *entry = ::readdir(handle))
+                    seen += entry->d_name[0] != '.';
+                  ::closedir(handle);
+                }
+              }
+              ::usleep(50000); // one more than asked for would have started by now
+              ::kill(child, SIGINT);
+            });
+    EXPECT_EQ(seen, threads);
+  }
 }
 
 TEST_F(CliTest, UsageErrors) {
@@ -443,7 +494,8 @@ TEST_F(CliTest, InputErrors) {
   std::string many = "--tokens=1";
   for (int i = 0; i != 38; ++i)
     many += ",1";
-  expectExit(toy({many, "--generate=2"}), 1, "a prompt of 39 and 2 generated tokens from position 0 exceed the module's max_context of 40");
+  expectExit(toy({many, "--generate=2"}), 1,
+             "a prompt of 39 and 2 generated tokens from position 0 exceed the module's max_context of 40");
   EXPECT_EQ(toy({many, "--generate=1"}).exit, 0);
   expectExit(toy({"--tokens=1", "--taps=layers.5", "--taps-out=" + (dir / "t")}), 1, "--plan=none");
 
@@ -502,6 +554,53 @@ TEST_F(CliTest, CrashesAndInterruptsAreReported) {
   EXPECT_TRUE(leftovers().empty());
 }
 
+TEST_F(CliTest, InterruptsAndLostFilesWhileRunning) {
+#if defined(__SANITIZE_ADDRESS__) || (defined(__has_feature) && __has_feature(address_sanitizer))
+  GTEST_SKIP() << "the sanitizer owns these signals";
+#endif
+  // The toy's work grows with the context, so this run would take hours.
+  writeText(module, moduleBytes(*toyModule({.maxContext = 4000000})));
+  std::vector<std::string> arguments = {module,
+                                        "--weights=" + (dir / "ckpt"),
+                                        "--tokens=1",
+                                        "--generate=3900000",
+                                        "--logits=" + (dir / "l.npy"),
+                                        "--trace=" + (dir / "t.json")};
+  auto waitForStart = [&] {
+    for (int i = 0; i != 1000 && leftovers().size() < 2; ++i)
+      ::usleep(10000);
+    EXPECT_EQ(leftovers().size(), 2u);
+    ::usleep(50000);
+  };
+  for (int signal : {SIGINT, SIGTERM}) {
+    Outcome outcome = runTool(V4_RUN, arguments, {}, 0, [&](pid_t child) {
+      waitForStart();
+      ::kill(child, signal);
+    });
+    EXPECT_EQ(outcome.exit, 130);
+    EXPECT_TRUE(leftovers().empty());
+    EXPECT_NE(::access((dir / "l.npy").c_str(), F_OK), 0);
+  }
+  Outcome outcome = runTool(V4_RUN, arguments, {}, 0, [&](pid_t) {
+    waitForStart();
+    EXPECT_EQ(::truncate((dir / "ckpt/model-00002-of-00002.safetensors").c_str(), 0), 0);
+  });
+  expectExit(outcome, 3, "a mapped file became unreadable");
+  EXPECT_TRUE(leftovers().empty());
+}
+
+TEST_F(CliTest, ModuleFromStandardInput) {
+  std::string wanted = toy({"--tokens=1,2", "--generate=4"}).out;
+  Outcome outcome =
+      runTool(V4_RUN, {"-", "--weights=" + (dir / "ckpt"), "--tokens=1,2", "--generate=4"}, {}, 0, {}, module);
+  EXPECT_EQ(outcome.exit, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, wanted);
+  EXPECT_EQ(runTool(V4_DUMP, {"-"}, {}, 0, {}, module).out, runTool(V4_DUMP, {module}).out);
+  expectExit(runTool(V4_DUMP, {"-"}), 1, "does not begin with V4CM");
+  expectExit(runTool(V4_RUN, {"-", "--weights=x", "--tokens=1"}, {}, 0, {}, dir.path), 1,
+             "cannot read 'standard input'");
+}
+
 TEST_F(CliTest, MemoryLimitIsAnEnvironmentError) {
 #if defined(__SANITIZE_ADDRESS__) || (defined(__has_feature) && __has_feature(address_sanitizer))
   GTEST_SKIP() << "the sanitizer needs address space";
@@ -510,9 +609,37 @@ TEST_F(CliTest, MemoryLimitIsAnEnvironmentError) {
   for (auto &entry : tree->targets[0]->entries)
     entry->arena_bytes = uint64_t(1) << 30;
   writeText(module, moduleBytes(*tree));
-  Outcome outcome = runTool(V4_RUN, {module, "--weights=" + (dir / "ckpt"), "--tokens=1", "--threads=1"}, {}, 512u << 20);
+  Outcome outcome =
+      runTool(V4_RUN, {module, "--weights=" + (dir / "ckpt"), "--tokens=1", "--threads=1"}, {}, 512u << 20);
   expectExit(outcome, 3, "cannot allocate 1073741824 bytes for the arena");
   EXPECT_NE(outcome.err.find("arena: 1073741824 bytes"), std::string::npos) << "printed before it is taken";
+}
+
+TEST_F(CliTest, PeakMemory) {
+#if defined(__SANITIZE_ADDRESS__) || (defined(__has_feature) && __has_feature(address_sanitizer))
+  GTEST_SKIP() << "the sanitizer has its own memory";
+#endif
+  // What a run may hold: the checkpoint bytes it touches, state, arena and 64 MiB. A weight that is not aligned in its
+  // file is copied but not held twice, and weights that the module leaves out are not touched.
+  constexpr uint64_t big = 48 << 20, mib = 1 << 20;
+  auto tree = toyModule();
+  auto parameter = std::make_unique<fbs::ParameterT>(*tree->parameters[0]);
+  parameter->name = "big";
+  parameter->shape = {big / 4};
+  parameter->source->tensor = "big.weight";
+  parameter->source->shape = {big / 4};
+  tree->parameters.push_back(std::move(parameter));
+  writeText(module, moduleBytes(*tree));
+  { // gone before the fork: a child's peak begins with its parent's memory
+    ToyCheckpoint files = ToyCheckpoint::make(weightData);
+    files.shards[0].insert(files.shards[0].begin() + 1, {"big.weight", "F32", {big / 4}, std::string(big, 'b')});
+    files.shards[1].push_back({"extra.big", "U8", {2 * big}, std::string(2 * big, 'e')});
+    files.write(dir / "ckpt");
+  }
+  Outcome outcome = toy({"--tokens=1,2,3", "--generate=3"});
+  ASSERT_EQ(outcome.exit, 0) << outcome.err;
+  EXPECT_GE(outcome.peak, static_cast<long>(big)) << "the copy at least is resident";
+  EXPECT_LE(outcome.peak, static_cast<long>(big + 16 * mib));
 }
 
 TEST_F(CliTest, DamagedModulesNeverEndInASignal) {
@@ -523,7 +650,8 @@ TEST_F(CliTest, DamagedModulesNeverEndInASignal) {
   size_t imageBegin = static_cast<size_t>(reinterpret_cast<const std::byte *>(image->data()) - file->bytes().data());
   std::mt19937 generator(77);
   std::set<int> exits;
-  for (int round = 0; round != 60; ++round) {
+  int runs = 0;
+  for (int round = 0; round != 80; ++round) {
     std::string payload = good.substr(moduleHeaderSize);
     for (unsigned edits = 1 + generator() % 2; edits; --edits) {
       size_t at; // the code itself is trusted
@@ -532,13 +660,23 @@ TEST_F(CliTest, DamagedModulesNeverEndInASignal) {
       while (at + moduleHeaderSize >= imageBegin && at + moduleHeaderSize < imageBegin + image->size());
       payload[at] = static_cast<char>(generator() % 2 ? generator() : 0xFF);
     }
-    writeText(module, withHeader(payload));
+    std::string mutant = withHeader(payload);
+    auto verified = ModuleFile::copy(bytesOf(mutant));
+    bool slow = false; // a grid of billions is legal, and takes its time
+    for (unsigned i = 0; verified && i != verified->root().targets()->Get(0)->kernels()->size(); ++i)
+      for (const fbs::Phase *phase : *verified->root().targets()->Get(0)->kernels()->Get(i)->phases())
+        slow |= uint64_t(phase->grid()->x()) * phase->grid()->y() * phase->grid()->z() > 1 << 20;
+    if (slow)
+      continue;
+    ++runs;
+    writeText(module, mutant);
     Outcome outcome = toy({"--tokens=1,2,3,4,5,6", "--generate=3"});
     exits.insert(outcome.exit);
     EXPECT_LT(outcome.exit, 128) << "round " << round;
     EXPECT_EQ(outcome.exit == 0, outcome.err.find("error: ") == std::string::npos) << outcome.exit << outcome.err;
     EXPECT_LT(runTool(V4_DUMP, {module}).exit, 128);
   }
+  EXPECT_GE(runs, 50);
   EXPECT_TRUE(exits.contains(1));
 }
 
@@ -548,9 +686,9 @@ TEST_F(CliTest, DumpText) {
   for (const char *piece :
        {"producer   toy", "option     --logits=all", "left out   extra.", "model toy", "max context 40",
         "experts F32 [4, 8] table as-stored <- experts.{e}.w F32 [8] + 0",
-        "layers.0.attn.compressor.kv_rows KvRows F32 [8, 8] ratio 4 overlapping", "needs      sse2", "image      Elf x86-64",
-        "entry prefill_8 (Prefill, 8 rows): 5 launches", "layers.0.mix = toy_mix_1", "phase toy_mix grid 1x1x1",
-        "TableOffsets experts[0+32]", "tap layers.0 F32 [8, 2, 4] after launch 1"})
+        "layers.0.attn.compressor.kv_rows KvRows F32 [8, 8] ratio 4 overlapping", "needs      sse2",
+        "image      Elf x86-64", "entry prefill_8 (Prefill, 8 rows): 5 launches", "layers.0.mix = toy_mix_1",
+        "phase toy_mix grid 1x1x1", "TableOffsets experts[0+32]", "tap layers.0 F32 [8, 2, 4] after launch 1"})
     EXPECT_NE(outcome.out.find(piece), std::string::npos) << piece << "\n" << outcome.out;
   expectExit(runTool(V4_DUMP, {dir / "absent"}), 1, "cannot open");
   expectExit(runTool(V4_DUMP, {}), 2, "missing argument");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// compare_tensors GOT WANT BOUND: a helper of tests that compare state files and taps. Every fp32 tensor of WANT must be
-// in GOT with the same shape, and differ by at most BOUND times its largest value; other types must be equal. Infinities
-// must be in the same places. Exit 4 when it fails.
+// compare_tensors GOT WANT BOUND: a helper of tests that compare state files and taps. Every fp32 tensor of WANT must
+// be in GOT with the same shape, and differ by at most BOUND times its largest value; other types must be equal.
+// Infinities must be in the same places. Exit 4 when it fails.
 #include "runtime/Safetensors.h"
 #include "tools/Options.h"
 
@@ -56,7 +56,9 @@ int main(int argc, char **argv) {
     }
     bool ok = infinities && worst <= bound * largest;
     std::printf("%s: %.3g of %.3g%s\n", tensor.name.c_str(), largest > 0 ? worst / largest : worst, bound,
-                ok ? "" : infinities ? " FAILED" : " FAILED (NaN or infinity)");
+                ok           ? ""
+                : infinities ? " FAILED"
+                             : " FAILED (NaN or infinity)");
     failed |= !ok;
   }
   return failed ? ExitComparison : ExitOk;

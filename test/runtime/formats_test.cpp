@@ -25,7 +25,8 @@ void expectFails(const Status &status, const std::string &text, v4_code code = V
   EXPECT_NE(status.message().find(text), std::string_view::npos) << "wanted: " << text << "\ngot: " << status.message();
 }
 
-// ---- Status ----------------------------------------------------------------------------------------------------------
+// ---- Status
+// ----------------------------------------------------------------------------------------------------------
 
 Status returnsEarly(bool fail, bool &reached) {
   V4_RETURN_IF_ERROR(fail ? invalid("bad ", 3, 'x', true) : Status());
@@ -50,7 +51,8 @@ TEST(Status, CarriesCodeAndText) {
   EXPECT_TRUE(value && *value == 4 && value.takeStatus().ok());
 }
 
-// ---- JSON ------------------------------------------------------------------------------------------------------------
+// ---- JSON
+// ------------------------------------------------------------------------------------------------------------
 
 TEST(Json, ReadsEveryKind) {
   auto root = json::parse(R"({"a": [1, -2, 2.5, "x\u00e9", true, false, null, 18446744073709551615], "b": {}})");
@@ -107,7 +109,8 @@ TEST(Json, RefusesWhatIsNotPlain) {
   expectFails(json::parseFile(dir / "x.json").takeStatus(), "x.json: ");
 }
 
-// ---- .npy ------------------------------------------------------------------------------------------------------------
+// ---- .npy
+// ------------------------------------------------------------------------------------------------------------
 
 std::string npy(const std::string &dictionary, const std::string &data, char major = 1) {
   std::string out = std::string("\x93NUMPY") + major + '\0';
@@ -174,7 +177,8 @@ TEST(Npy, RefusesEverythingElse) {
   }
 }
 
-// ---- Safetensors -----------------------------------------------------------------------------------------------------
+// ---- Safetensors
+// -----------------------------------------------------------------------------------------------------
 
 std::string rawFile(const std::string &header, const std::string &payload, uint64_t length = UINT64_MAX) {
   if (length == UINT64_MAX)
@@ -186,7 +190,9 @@ std::string rawFile(const std::string &header, const std::string &payload, uint6
 
 TEST(Safetensors, ReadsWhatItWrites) {
   TempDir dir;
-  std::vector<TensorData> tensors = {{"z", "BF16", {3}, "abcdef"}, {"a", "I64", {}, "12345678"}, {"empty", "F32", {0, 7}, ""},
+  std::vector<TensorData> tensors = {{"z", "BF16", {3}, "abcdef"},
+                                     {"a", "I64", {}, "12345678"},
+                                     {"empty", "F32", {0, 7}, ""},
                                      {"nibbles", "F4", {2, 2}, "xy"}};
   writeText(dir / "t", safetensorsFile(tensors));
   auto file = SafetensorsFile::open(dir / "t");
@@ -241,7 +247,8 @@ std::vector<Attack> attacks() {
                "abcd"),
        "key \"t\" appears twice"},
       {rawFile("{\"\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}", "abcd"), "empty or contains a NUL"},
-      {rawFile("{\"a\\u0000b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}", "abcd"), "empty or contains a NUL"},
+      {rawFile("{\"a\\u0000b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}", "abcd"),
+       "empty or contains a NUL"},
       {one("7"), "its entry is not an object"},
       {one("{\"shape\":[1],\"data_offsets\":[0,4]}"), "'dtype' is missing"},
       {one("{\"dtype\":4,\"shape\":[1],\"data_offsets\":[0,4]}"), "'dtype' is missing or not a string"},
@@ -265,8 +272,10 @@ std::vector<Attack> attacks() {
       {one("{\"dtype\":\"F32\",\"shape\":[0,9223372036854775808,2],\"data_offsets\":[0,0]}"), "can be counted"},
       {one("{\"dtype\":\"F4\",\"shape\":[7],\"data_offsets\":[0,4]}"), "does not fill whole bytes"},
       {one("{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}"), "needs 8 bytes, its range 0..4 has 4"},
-      {one("{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}", "abcdX"), "belong to no tensor (after the last one)"},
-      {one("{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[1,5]}", "Xabcd"), "bytes 0..1 of the payload belong to no tensor"},
+      {one("{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}", "abcdX"),
+       "belong to no tensor (after the last one)"},
+      {one("{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[1,5]}", "Xabcd"),
+       "bytes 0..1 of the payload belong to no tensor"},
       {rawFile("{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]},\"b\":{\"dtype\":\"U8\",\"shape\":[2],"
                "\"data_offsets\":[2,4]}}",
                "abcd"),
@@ -316,7 +325,8 @@ TEST(Safetensors, MutantsNeverCrash) {
   EXPECT_GT(refused, 3000u);
 }
 
-// ---- Checkpoints and weights -------------------------------------------------------------------------------------------
+// ---- Checkpoints and weights
+// -------------------------------------------------------------------------------------------
 
 class CheckpointTest : public testing::Test {
 protected:
@@ -417,7 +427,8 @@ TEST_F(CheckpointTest, IndexAndShardsMustAgree) {
   std::string second = "model-00002-of-00002.safetensors";
   defect("names shard '" + second + "', which is not in", [&] { ::unlink(shardPath(1).c_str()); });
   defect("names shard 'absent.safetensors'", [&] { editIndex(second, "absent.safetensors"); });
-  defect("puts tensor 'ghost' into 'model-00001", [&] { editIndex("\"bias\": \"" + second, "\"ghost\": \"model-00001-of-00002.safetensors"); });
+  defect("puts tensor 'ghost' into 'model-00001",
+         [&] { editIndex("\"bias\": \"" + second, "\"ghost\": \"model-00001-of-00002.safetensors"); });
   defect("puts tensor 'bias' into 'model-00001-of-00002.safetensors', but it is in",
          [&] { editIndex("\"bias\": \"" + second, "\"bias\": \"model-00001-of-00002.safetensors"); });
   defect("tensor 'bias' is not in the index", [&] { editIndex(",\n\"bias\": \"" + second + "\"", ""); });
@@ -444,7 +455,8 @@ TEST_F(CheckpointTest, IndexAndShardsMustAgree) {
   });
   ::unlink(shardPath(1).c_str());
   for (size_t keep : {0, 7, 8, 100, 1500})
-    defect("model-00002-of-00002.safetensors: ", [&] { writeText(shardPath(1), readText(shardPath(1)).substr(0, keep)); });
+    defect("model-00002-of-00002.safetensors: ",
+           [&] { writeText(shardPath(1), readText(shardPath(1)).substr(0, keep)); });
   defect("it is truncated", [&] { writeText(shardPath(1), readText(shardPath(1)).substr(0, 100)); });
   defect("the file is truncated", [&] {
     std::string bytes = readText(shardPath(1));
@@ -469,14 +481,21 @@ TEST_F(CheckpointTest, TensorsAndParametersMustAgree) {
   };
   defect("tensor 'head.weight' is missing; parameter 'head' of the module reads it", [&] { erase("head.weight"); });
   defect("tensor 'experts.3.w' is missing; parameter 'experts'", [&] { erase("experts.3.w"); });
-  defect("tensor 'surprise' is not used by the module", [&] { toy.shards[0].push_back(floatTensor("surprise", {1}, {1})); });
-  defect("tensor 'experts.4.w' is not used", [&] { toy.shards[0].push_back(floatTensor("experts.4.w", {8}, std::vector<float>(8))); });
+  defect("tensor 'surprise' is not used by the module",
+         [&] { toy.shards[0].push_back(floatTensor("surprise", {1}, {1})); });
+  defect("tensor 'experts.4.w' is not used",
+         [&] { toy.shards[0].push_back(floatTensor("experts.4.w", {8}, std::vector<float>(8))); });
   defect("tensor 'bias' is F16 [8], the module expects BF16 [8]", [&] { tensor("bias").dtype = "F16"; });
-  defect("tensor 'head.weight' is F32 [8, 32], the module expects F32 [32, 8]", [&] { tensor("head.weight").shape = {8, 32}; });
-  defect("tensor 'experts.1.w' is F32 [8, 1], the module expects F32 [8]", [&] { tensor("experts.1.w").shape = {8, 1}; });
+  defect("tensor 'head.weight' is F32 [8, 32], the module expects F32 [32, 8]", [&] {
+    tensor("head.weight").shape = {8, 32};
+  });
+  defect("tensor 'experts.1.w' is F32 [8, 1], the module expects F32 [8]", [&] {
+    tensor("experts.1.w").shape = {8, 1};
+  });
 }
 
-// ---- Files -------------------------------------------------------------------------------------------------------------
+// ---- Files
+// -------------------------------------------------------------------------------------------------------------
 
 TEST(Files, OutputAppearsOnlyWhenComplete) {
   TempDir dir;

@@ -57,7 +57,8 @@ static void compress(const float *x, int p, int ratio, int overlap, float *kv, f
 void toy_mix(void *const *b, uint32_t workgroup) {
   const int32_t *span = b[0];
   const float *rows = b[1];
-  float *ring = b[2], *entries = b[3], *kv = b[4], *score = b[5], *plainEntries = b[6], *plainKv = b[7], *plainScore = b[8];
+  float *ring = b[2], *entries = b[3], *kv = b[4], *score = b[5], *plainEntries = b[6], *plainKv = b[7],
+        *plainScore = b[8];
   const char *expertBase = b[9], *stackedBase = b[11];
   const int64_t *expertOffsets = b[10], *stackedOffsets = b[12];
   const uint16_t *bias = b[13];
@@ -142,10 +143,14 @@ void toy_mtp(void *const *b, uint32_t workgroup) {
 }
 
 // counter -> counter. Adds one per workgroup; only correct when the counter is cleared before the launch.
-void toy_count(void *const *b, uint32_t workgroup) { __atomic_fetch_add((int32_t *)b[0], 1, __ATOMIC_RELAXED); }
+void toy_count(void *const *b, uint32_t workgroup) {
+  __atomic_fetch_add((int32_t *)b[0], 1, __ATOMIC_RELAXED);
+}
 
 // out[w] += w + 1 for every workgroup: shows a workgroup that ran twice or not at all.
-void toy_touch(void *const *b, uint32_t workgroup) { ((int32_t *)b[0])[workgroup] += (int32_t)workgroup + 1; }
+void toy_touch(void *const *b, uint32_t workgroup) {
+  ((int32_t *)b[0])[workgroup] += (int32_t)workgroup + 1;
+}
 
 // Reads through pointers that the loader must relocate.
 static const int32_t first[] = {1, 2, 3}, second[] = {40, 50, 60};
@@ -156,4 +161,6 @@ void toy_table(void *const *b, uint32_t workgroup) {
 }
 
 // A null store, for the crash report.
-void toy_crash(void *const *b, uint32_t workgroup) { *(volatile int *)0 = 1; }
+void toy_crash(void *const *b, uint32_t workgroup) {
+  *(volatile int *)0 = 1;
+}

@@ -16,13 +16,15 @@
 #include <limits>
 #include <set>
 #include <sstream>
+#include <unistd.h>
 
 using namespace v4;
 using namespace v4::test;
 
 namespace {
 
-// ---- CPU features ------------------------------------------------------------------------------------------------------
+// ---- CPU features
+// ------------------------------------------------------------------------------------------------------
 
 TEST(CpuFeatures, AgreeWithTheKernel) {
   std::ifstream stream("/proc/cpuinfo");
@@ -34,14 +36,37 @@ TEST(CpuFeatures, AgreeWithTheKernel) {
   std::istringstream words(flags);
   std::set<std::string> set{std::istream_iterator<std::string>(words), {}};
   const std::pair<const char *, const char *> names[] = {
-      {"sse2", "sse2"},         {"sse3", "pni"},           {"ssse3", "ssse3"},          {"sse4.1", "sse4_1"},
-      {"sse4.2", "sse4_2"},     {"avx", "avx"},            {"avx2", "avx2"},            {"fma", "fma"},
-      {"f16c", "f16c"},         {"bmi", "bmi1"},           {"bmi2", "bmi2"},            {"lzcnt", "abm"},
-      {"movbe", "movbe"},       {"popcnt", "popcnt"},      {"avx512f", "avx512f"},      {"avx512bw", "avx512bw"},
-      {"avx512cd", "avx512cd"}, {"avx512dq", "avx512dq"},  {"avx512vl", "avx512vl"},    {"avx512vnni", "avx512_vnni"},
-      {"cx16", "cx16"},         {"avx512vbmi", "avx512vbmi"}, {"avx512bf16", "avx512_bf16"}, {"gfni", "gfni"},
-      {"vaes", "vaes"},         {"sha", "sha_ni"},         {"adx", "adx"},
-      {"avxvnni", "avx_vnni"},  {"avx512ifma", "avx512ifma"}, {"avx512vbmi2", "avx512_vbmi2"}, {"xsavec", "xsavec"},
+      {"sse2", "sse2"},
+      {"sse3", "pni"},
+      {"ssse3", "ssse3"},
+      {"sse4.1", "sse4_1"},
+      {"sse4.2", "sse4_2"},
+      {"avx", "avx"},
+      {"avx2", "avx2"},
+      {"fma", "fma"},
+      {"f16c", "f16c"},
+      {"bmi", "bmi1"},
+      {"bmi2", "bmi2"},
+      {"lzcnt", "abm"},
+      {"movbe", "movbe"},
+      {"popcnt", "popcnt"},
+      {"avx512f", "avx512f"},
+      {"avx512bw", "avx512bw"},
+      {"avx512cd", "avx512cd"},
+      {"avx512dq", "avx512dq"},
+      {"avx512vl", "avx512vl"},
+      {"avx512vnni", "avx512_vnni"},
+      {"cx16", "cx16"},
+      {"avx512vbmi", "avx512vbmi"},
+      {"avx512bf16", "avx512_bf16"},
+      {"gfni", "gfni"},
+      {"vaes", "vaes"},
+      {"sha", "sha_ni"},
+      {"adx", "adx"},
+      {"avxvnni", "avx_vnni"},
+      {"avx512ifma", "avx512ifma"},
+      {"avx512vbmi2", "avx512_vbmi2"},
+      {"xsavec", "xsavec"},
   };
   for (auto [ours, kernels] : names)
     EXPECT_EQ(cpuHasFeature(ours), set.contains(kernels)) << ours;
@@ -56,7 +81,8 @@ TEST(CpuFeatures, UnknownNamesAreMissing) {
   EXPECT_TRUE(unique.contains("avx512bf16"));
 }
 
-// ---- ELF image -------------------------------------------------------------------------------------------------------
+// ---- ELF image
+// -------------------------------------------------------------------------------------------------------
 
 std::string image() {
   auto module = toyModule();
@@ -150,7 +176,9 @@ public:
     return table[0];
   }
   /// Addresses below the first executable segment equal file offsets in this image.
-  Elf64_Sym &symbol(int i) { return *reinterpret_cast<Elf64_Sym *>(bytes.data() + dynamic(DT_SYMTAB).d_un.d_val + i * 24); }
+  Elf64_Sym &symbol(int i) {
+    return *reinterpret_cast<Elf64_Sym *>(bytes.data() + dynamic(DT_SYMTAB).d_un.d_val + i * 24);
+  }
   std::string bytes;
 };
 
@@ -195,7 +223,10 @@ TEST(ElfImage, EveryDefectIsNamed) {
   refused("symbol table is malformed", [](auto &e) { e.dynamic(DT_GNU_HASH).d_tag = 12345; });
   refused("symbol table is malformed", [](auto &e) { e.dynamic(DT_STRSZ).d_un.d_val = UINT64_MAX; });
   refused("name lies outside the string table", [](auto &e) { e.symbol(1).st_name = UINT32_MAX; });
-  refused("string table does not end in NUL", [](auto &e) { e.dynamic(DT_STRSZ).d_un.d_val = 3; e.symbol(1).st_name = 1; });
+  refused("string table does not end in NUL", [](auto &e) {
+    e.dynamic(DT_STRSZ).d_un.d_val = 3;
+    e.symbol(1).st_name = 1;
+  });
   refused("the undefined symbol 'toy_", [](auto &e) { e.symbol(1).st_shndx = SHN_UNDEF; });
   auto rela = [](ElfEditor &e, uint64_t table, uint64_t bytes) {
     e.dynamic(DT_RELA).d_un.d_val = table;
@@ -226,7 +257,8 @@ TEST(ElfImage, EveryDefectIsNamed) {
   EXPECT_TRUE(ElfImage::load(bytesOf(relative.bytes)));
 }
 
-// ---- Thread pool -------------------------------------------------------------------------------------------------------
+// ---- Thread pool
+// -------------------------------------------------------------------------------------------------------
 
 void countOnce(void *const *bindings, uint32_t workgroup) {
   static_cast<std::atomic<uint32_t> *>(bindings[0])[workgroup].fetch_add(1);
@@ -254,6 +286,23 @@ TEST(ThreadPool, EveryWorkgroupRunsOnce) {
   }
 }
 
+void slowly(void *const *bindings, uint32_t workgroup) {
+  ::usleep(workgroup % 3 * 300);
+  static_cast<std::atomic<uint32_t> *>(bindings[0])[workgroup].store(1);
+}
+
+TEST(ThreadPool, ReturnsWhenTheSlowestHasFinished) {
+  ThreadPool pool;
+  ASSERT_TRUE(pool.start(4).ok());
+  for (int round = 0; round != 50; ++round) {
+    std::atomic<uint32_t> done[6] = {};
+    void *bindings[] = {done};
+    pool.run(slowly, bindings, 6);
+    for (auto &flag : done)
+      ASSERT_EQ(flag.load(), 1u) << round;
+  }
+}
+
 void dependent(void *const *bindings, uint32_t workgroup) {
   // Phase k reads what another workgroup wrote in phase k - 1.
   auto *source = static_cast<const uint32_t *>(bindings[0]);
@@ -275,7 +324,8 @@ TEST(ThreadPool, PhasesAreOrdered) {
   EXPECT_GE(ThreadPool::available(), 1u);
 }
 
-// ---- Sampler -----------------------------------------------------------------------------------------------------------
+// ---- Sampler
+// -----------------------------------------------------------------------------------------------------------
 
 int32_t pick(Sampler &sampler, const std::vector<float> &logits) {
   auto token = sampler.pick(logits);

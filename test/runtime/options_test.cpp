@@ -44,8 +44,8 @@ Result parse(std::vector<const char *> arguments) {
 }
 
 TEST(Options, AcceptsEverySpelling) {
-  Result r = parse({"in", "-o", "out", "--target=cpu:x86-64-v2", "--target=emu", "--verify", "--mlir-timing", "--report",
-                    "--stages=model,groups", "--", "-odd"});
+  Result r = parse({"in", "-o", "out", "--target=cpu:x86-64-v2", "--target=emu", "--verify", "--mlir-timing",
+                    "--report", "--stages=model,groups", "--", "-odd"});
   ASSERT_FALSE(r.options.exit) << r.error;
   EXPECT_EQ(r.options.positionals, (std::vector<std::string>{"in", "-odd"}));
   EXPECT_EQ(r.options.get("o"), "out");
@@ -102,7 +102,8 @@ TEST(Options, HelpComesFromTheTable) {
   ToolSpec tool = exampleTool();
   for (const OptionSpec &option : tool.options)
     EXPECT_NE(r.text.find(option.help), std::string::npos) << option.name;
-  for (const char *piece : {"usage: v4x IN -o OUT", "v4x a -o b", "--report[=json]", "--target=NAME", "-o FILE", "--help"})
+  for (const char *piece :
+       {"usage: v4x IN -o OUT", "v4x a -o b", "--report[=json]", "--target=NAME", "-o FILE", "--help"})
     EXPECT_NE(r.text.find(piece), std::string::npos) << piece;
   EXPECT_LT(r.text.find("examples:"), r.text.find("output:"));
   EXPECT_EQ(parse({"--version"}).text, "v4x 1.2\n");
@@ -115,10 +116,12 @@ TEST(Options, HelpWrapsLongText) {
   for (int i = 0; i < 60; ++i)
     longHelp += "word" + std::to_string(i) + " ";
   tool.options[0].help = longHelp;
+  tool.footer = "first line\nsecond line\n";
   std::string text = helpText(tool);
   for (const std::string &line : splitList(text, '\n'))
     EXPECT_LE(line.size(), 100u) << line;
   EXPECT_NE(text.find("word59"), std::string::npos);
+  EXPECT_TRUE(text.ends_with("\n\nfirst line\nsecond line\n")) << text;
 }
 
 TEST(Options, Numbers) {

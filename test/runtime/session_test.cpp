@@ -396,9 +396,7 @@ TEST_F(StateFileTest, EveryDefectIsNamed) {
     edit();
     EXPECT_V4_FAILS(loadEdited(s), V4_INVALID, text);
   };
-  auto erase = [&](const char *name) {
-    std::erase_if(tensors, [&](const TensorData &t) { return t.name == name; });
-  };
+  auto erase = [&](const char *name) { std::erase_if(tensors, [&](const TensorData &t) { return t.name == name; }); };
   defect("it has no tensor 'position'", [&] { erase("position"); });
   defect("it has no tensor 'position'", [&] { tensor("position").dtype = "F64"; });
   defect("state tensor 'layers.0.attn.window' is missing", [&] { erase("layers.0.attn.window"); });
@@ -418,8 +416,7 @@ TEST_F(StateFileTest, EveryDefectIsNamed) {
   defect("state tensor 'layers.0.attn.window', row 2: NaN or infinity",
          [&] { store(tensor("layers.0.attn.window"), 2 * 8 + 5, NAN); });
   EXPECT_EQ(v4_session_position(s), 0u);
-  defect("row 5: NaN or infinity",
-         [&] { store(tensor("layers.0.attn.compressor.score_rows"), 5 * 8, -INFINITY); });
+  defect("row 5: NaN or infinity", [&] { store(tensor("layers.0.attn.compressor.score_rows"), 5 * 8, -INFINITY); });
   defect("'mtp.hidden' holds NaN or infinity", [&] { store(tensor("mtp.hidden"), 3, INFINITY); });
   EXPECT_EQ(v4_session_position(s), 0u);
   Recording unused;
@@ -550,9 +547,9 @@ TEST_F(SessionTest, EventsDescribeEveryLaunch) {
   std::vector<int32_t> tokens = randomTokens(17, 4);
   ASSERT_V4_OK(v4_session_append(s, tokens.data(), tokens.size()));
   EXPECT_EQ(recording.launches,
-            (std::vector<std::string>{"prefill_4/embed", "prefill_4/layers.0.mix", "prefill_4/hidden", "prefill_4/count",
-                                      "prefill_4/head", "mtp_prefill_4/embed", "mtp_prefill_4/mtp.mix",
-                                      "mtp_prefill_4/head"}));
+            (std::vector<std::string>{"prefill_4/embed", "prefill_4/layers.0.mix", "prefill_4/hidden",
+                                      "prefill_4/count", "prefill_4/head", "mtp_prefill_4/embed",
+                                      "mtp_prefill_4/mtp.mix", "mtp_prefill_4/head"}));
   EXPECT_STREQ(recording.events[0].kernel, "toy_embed_4");
   EXPECT_EQ(recording.events[0].workgroups, 4u);
   EXPECT_EQ(recording.events[0].bytes, 4 * 4 + 8 + 32 * 32 + 4 * 32u);

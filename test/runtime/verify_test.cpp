@@ -23,7 +23,9 @@ Status verify(std::string_view bytes) {
   return file ? Status() : file.takeStatus();
 }
 
-std::string payloadOf(const std::string &module) { return module.substr(moduleHeaderSize); }
+std::string payloadOf(const std::string &module) {
+  return module.substr(moduleHeaderSize);
+}
 
 template <typename T> void store(std::string &bytes, size_t offset, T value) {
   std::memcpy(bytes.data() + offset, &value, sizeof value);
@@ -147,10 +149,18 @@ struct Defect {
   std::function<void(fbs::ModuleT &)> edit;
 };
 
-fbs::EntryT &entry(fbs::ModuleT &m, size_t i) { return *m.targets[0]->entries[i]; } // decode, prefill_4, prefill_8, mtp_*
-fbs::LaunchT &mix(fbs::ModuleT &m) { return *entry(m, 0).launches[1]; }
-fbs::ParameterT &table(fbs::ModuleT &m) { return *m.parameters[2]; } // stacked in one tensor
-fbs::PhaseT &phase(fbs::ModuleT &m) { return *m.targets[0]->kernels[0]->phases[0]; }
+fbs::EntryT &entry(fbs::ModuleT &m, size_t i) {
+  return *m.targets[0]->entries[i];
+} // decode, prefill_4, prefill_8, mtp_*
+fbs::LaunchT &mix(fbs::ModuleT &m) {
+  return *entry(m, 0).launches[1];
+}
+fbs::ParameterT &table(fbs::ModuleT &m) {
+  return *m.parameters[2];
+} // stacked in one tensor
+fbs::PhaseT &phase(fbs::ModuleT &m) {
+  return *m.targets[0]->kernels[0]->phases[0];
+}
 
 const Defect defects[] = {
     {"module: it has no provenance", [](auto &m) { m.provenance.reset(); }},
@@ -175,7 +185,8 @@ const Defect defects[] = {
     {"rank 9 is above the limit of 8", [](auto &m) { m.parameters[0]->shape.assign(9, 1); }},
     {"shape [32, 0] has an extent of 0", [](auto &m) { m.parameters[0]->shape = {32, 0}; }},
     {"has more bytes than can be addressed", [](auto &m) { m.parameters[0]->shape = {uint64_t(1) << 62, 2}; }},
-    {"has more bytes than can be addressed", [](auto &m) { m.parameters[0]->shape = {uint64_t(1) << 40, uint64_t(1) << 40}; }},
+    {"has more bytes than can be addressed",
+     [](auto &m) { m.parameters[0]->shape = {uint64_t(1) << 40, uint64_t(1) << 40}; }},
     {"layout 'packed' is unknown", [](auto &m) { m.parameters[0]->layout = "packed"; }},
     {"a table of 3 rows has the shape [4, 8]", [](auto &m) { m.parameters[1]->rows = 3; }},
     {"it names no checkpoint tensor", [](auto &m) { m.parameters[0]->source.reset(); }},
@@ -185,7 +196,8 @@ const Defect defects[] = {
     {"offset 2 or stride 0 falls inside an element", [](auto &m) { m.parameters[0]->source->offset = 2; }},
     {"offset 32 or stride 66 falls inside an element", [](auto &m) { table(m).source->stride = 66; }},
     {"its name holds {e} twice", [](auto &m) { m.parameters[1]->source->tensor = "{e}.{e}"; }},
-    {"its name holds {e}, but the parameter is not a table", [](auto &m) { m.parameters[0]->source->tensor = "x.{e}"; }},
+    {"its name holds {e}, but the parameter is not a table",
+     [](auto &m) { m.parameters[0]->source->tensor = "x.{e}"; }},
     {"stride 8 has no meaning here", [](auto &m) { m.parameters[0]->source->stride = 8; }},
     {"stride 8 has no meaning here", [](auto &m) { m.parameters[1]->source->stride = 8; }},
     {"stride 16 makes rows of 32 bytes overlap", [](auto &m) { table(m).source->stride = 16; }},
@@ -243,18 +255,24 @@ const Defect defects[] = {
      [](auto &m) {
        m.model->mtp = false;
        for (int i = 0; i != 3; ++i)
-         entry(m, i).outputs.pop_back(), entry(m, i).launches.erase(entry(m, i).launches.begin() + 2), entry(m, i).taps.clear();
+         entry(m, i).outputs.pop_back(), entry(m, i).launches.erase(entry(m, i).launches.begin() + 2),
+             entry(m, i).taps.clear();
      }},
     {"an earlier entry has the same kind and rows",
-     [](auto &m) { m.targets[0]->entries.push_back(std::make_unique<fbs::EntryT>(entry(m, 1))), entry(m, 6).name = "again"; }},
+     [](auto &m) {
+       m.targets[0]->entries.push_back(std::make_unique<fbs::EntryT>(entry(m, 1)));
+       entry(m, 6).name = "again";
+     }},
     {"an arena of 281474976710657 bytes", [](auto &m) { entry(m, 0).arena_bytes = (uint64_t(1) << 48) + 1; }},
     {"entry 'prefill_8' has no MTP entry of the same rows", [](auto &m) { m.targets[0]->entries.pop_back(); }},
     {"input 0: it has no name", [](auto &m) { entry(m, 0).inputs[0]->name.clear(); }},
     {"input 1 'tokens': its name is taken", [](auto &m) { entry(m, 0).inputs[1]->name = "tokens"; }},
     {"input 0 'tokens': element type 200 is unknown", [](auto &m) { entry(m, 0).inputs[0]->dtype = DType(200); }},
     {"this kind of entry has no such input", [](auto &m) { entry(m, 0).inputs[0]->name = "hidden"; }},
-    {"expected I32 with 1 extents for 1 rows, found I64 [1]", [](auto &m) { entry(m, 0).inputs[0]->dtype = DType::I64; }},
-    {"expected F32 with 2 extents for 1 rows, found F32 [2, 32]", [](auto &m) { entry(m, 0).outputs[0]->shape = {2, 32}; }},
+    {"expected I32 with 1 extents for 1 rows, found I64 [1]",
+     [](auto &m) { entry(m, 0).inputs[0]->dtype = DType::I64; }},
+    {"expected F32 with 2 extents for 1 rows, found F32 [2, 32]",
+     [](auto &m) { entry(m, 0).outputs[0]->shape = {2, 32}; }},
     {"it lacks the input 'span'", [](auto &m) { entry(m, 0).inputs.pop_back(); }},
     {"it lacks the output 'hidden'", [](auto &m) { entry(m, 0).outputs.pop_back(); }},
     {"it lacks the input 'hidden'", [](auto &m) { entry(m, 3).inputs.pop_back(); }},
@@ -265,9 +283,12 @@ const Defect defects[] = {
     {"its kernel takes 15 bindings, it gives 14", [](auto &m) { mix(m).bindings.pop_back(); }},
     {"binding 0: binding kind 6 is unknown", [](auto &m) { mix(m).bindings[0] = {0, 8, 2, BindingKind(6)}; }},
     {"arena 1 does not exist; there are 1", [](auto &m) { mix(m).bindings[1] = {0, 4, 1, BindingKind::Arena}; }},
-    {"bytes 96 + 64 reach beyond the 128 of its arena", [](auto &m) { mix(m).bindings[1] = {96, 64, 0, BindingKind::Arena}; }},
-    {"reach beyond the 128 of its arena", [](auto &m) { mix(m).bindings[1] = {UINT64_MAX, 64, 0, BindingKind::Arena}; }},
-    {"parameter 5 does not exist; there are 5", [](auto &m) { mix(m).bindings[13] = {0, 16, 5, BindingKind::Parameter}; }},
+    {"bytes 96 + 64 reach beyond the 128 of its arena",
+     [](auto &m) { mix(m).bindings[1] = {96, 64, 0, BindingKind::Arena}; }},
+    {"reach beyond the 128 of its arena",
+     [](auto &m) { mix(m).bindings[1] = {UINT64_MAX, 64, 0, BindingKind::Arena}; }},
+    {"parameter 5 does not exist; there are 5",
+     [](auto &m) { mix(m).bindings[13] = {0, 16, 5, BindingKind::Parameter}; }},
     {"bytes 0 + 17 reach beyond the 16 of its parameter",
      [](auto &m) { mix(m).bindings[13] = {0, 17, 3, BindingKind::Parameter}; }},
     {"parameter 5 does not exist", [](auto &m) { mix(m).bindings[10] = {0, 32, 5, BindingKind::TableOffsets}; }},
@@ -282,7 +303,8 @@ const Defect defects[] = {
     {"reach beyond the 128 of its output", [](auto &m) { mix(m).bindings[14] = {128, 1, 0, BindingKind::Output}; }},
     {"counter 0: only the arena can be cleared",
      [](auto &m) { entry(m, 0).launches[3]->zero[0] = {0, 8, 0, BindingKind::State}; }},
-    {"counter 0: bytes 128 + 4 reach beyond", [](auto &m) { entry(m, 0).launches[3]->zero[0] = {128, 4, 0, BindingKind::Arena}; }},
+    {"counter 0: bytes 128 + 4 reach beyond",
+     [](auto &m) { entry(m, 0).launches[3]->zero[0] = {128, 4, 0, BindingKind::Arena}; }},
     {"tensor maps have no meaning on a CPU", [](auto &m) { mix(m).tensor_maps.push_back(0); }},
     {"tensor map of binding 15, which does not exist",
      [](auto &m) { m.targets[0]->name = "gpu", mix(m).tensor_maps.push_back(15); }},
@@ -335,9 +357,7 @@ TEST(ModuleVerify, MisalignedVectorsAreRefused) {
   };
   using Place = std::pair<const flatbuffers::Table *, flatbuffers::voffset_t>;
   auto asTable = [](const auto *object) { return reinterpret_cast<const flatbuffers::Table *>(object); };
-  expect(moved([&](const fbs::Module &m) {
-           return Place(asTable(m.parameters()->Get(0)), fbs::Parameter::VT_SHAPE);
-         }),
+  expect(moved([&](const fbs::Module &m) { return Place(asTable(m.parameters()->Get(0)), fbs::Parameter::VT_SHAPE); }),
          "its shape is not aligned in the file");
   expect(moved([&](const fbs::Module &m) {
            return Place(asTable(m.targets()->Get(0)->entries()->Get(0)->launches()->Get(0)), fbs::Launch::VT_BINDINGS);
@@ -359,7 +379,9 @@ TEST(ModuleLoad, SaysWhatTheMachineLacks) {
   };
   refused(V4_INVALID, "no code for device 'cpu' (it has: nvptx); compile it with --target=cpu",
           [](auto &m) { m.targets[0]->name = "nvptx"; });
-  refused(V4_ENVIRONMENT, "needs the instruction set 'no-such'", [](auto &m) { m.targets[0]->features = {"sse2", "no-such"}; });
+  refused(V4_ENVIRONMENT, "needs the instruction set 'no-such'", [](auto &m) {
+    m.targets[0]->features = {"sse2", "no-such"};
+  });
   refused(V4_INVALID, "has no x86-64 image", [](auto &m) { m.targets[0]->images[0]->arch = "aarch64"; });
   refused(V4_INVALID, "has no x86-64 image", [](auto &m) { m.targets[0]->images[0]->kind = fbs::ImageKind::Ptx; });
   refused(V4_INVALID, "the module's image cannot be loaded: it is not an ELF file",

@@ -4,8 +4,9 @@
     definitions.py emit NAME     a module whose @main prints the results of every case of NAME
     definitions.py check NAME    reads what it printed, fails with the first difference
 
-Inputs are pseudo-random, the same in both modes. Results of f32 are compared relative to the largest value of the tensor.
+Inputs are pseudo-random, the same in both modes. Results of f32 are compared relative to the largest value of a tensor.
 """
+
 import math, random, re, struct, sys
 
 TOLERANCE = 4e-6
@@ -36,7 +37,7 @@ def from_e4m3(code):
     sign, e, m = (-1.0 if code & 0x80 else 1.0), code >> 3 & 15, code & 7
     if e == 15 and m == 7:
         return math.nan
-    return sign * (m / 8 * 2.0 ** -6 if e == 0 else (1 + m / 8) * 2.0 ** (e - 7))
+    return sign * (m / 8 * 2.0**-6 if e == 0 else (1 + m / 8) * 2.0 ** (e - 7))
 
 
 E2M1 = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
@@ -77,9 +78,21 @@ class Tensor:
         for i, size in zip(index, self.shape):
             assert 0 <= i < size
             flat = flat * size + i
-        rest = math.prod(self.shape[len(index):])
-        part = self.values[flat * rest:(flat + 1) * rest]
+        rest = math.prod(self.shape[len(index) :])
+        part = self.values[flat * rest : (flat + 1) * rest]
         return part if len(index) < len(self.shape) else part[0]
+
+
+class Index:
+    """A scalar operand."""
+
+    type = "index"
+
+    def __init__(self, value):
+        self.value = value
+
+    def constant(self):
+        return f"arith.constant {self.value} : index"
 
 
 RANDOM = random.Random(4)
@@ -98,8 +111,9 @@ def integers(*values, element="i32"):
 
 
 def codes_e4m3(*shape):
-    return Tensor(shape, "f8E4M3FN", [RANDOM.choice([c for c in range(256) if c & 0x7F != 0x7F])
-                                      for _ in range(math.prod(shape))])
+    return Tensor(
+        shape, "f8E4M3FN", [RANDOM.choice([c for c in range(256) if c & 0x7F != 0x7F]) for _ in range(math.prod(shape))]
+    )
 
 
 def codes_i8(*shape):
@@ -119,8 +133,8 @@ CASES = {}
 
 
 class Case:
-    """One op: `text` with {0}, {1}, .. for the inputs and {types} for their types; expected results as (shape, element,
-    flat values), where None is unspecified."""
+    """One op: `text` with {0}, {1}, .. for the inputs, without types; expected results as (shape, element, flat values),
+    where None is unspecified."""
 
     def __init__(self, text, inputs, results, tolerance=TOLERANCE):
         self.text, self.inputs, self.results, self.tolerance = text, inputs, results, tolerance
@@ -130,6 +144,7 @@ def case(name):
     def register(function):
         CASES[name] = function
         return function
+
     return register
 
 
@@ -152,7 +167,7 @@ def widened(weight, scale, row, columns):
 def part(tensor, index):
     """The slice at `index` of the leading dimension."""
     size = math.prod(tensor.shape[1:])
-    return Tensor(tensor.shape[1:], tensor.element, tensor.codes[index * size:(index + 1) * size])
+    return Tensor(tensor.shape[1:], tensor.element, tensor.codes[index * size : (index + 1) * size])
 
 
 def product(x, weight, scale):
@@ -174,29 +189,52 @@ def stored(kind, n, k, lead=()):
 
 @case("linear")
 def linear():
-    for kind, s, n, k in [("f32", 1, 1, 1), ("f32", 3, 5, 37), ("f32", 2, 7, 64), ("bf16", 4, 10, 96), ("bf16", 1, 3, 16),
-                          ("fp8", 1, 32, 384), ("fp8", 2, 128, 128), ("fp8", 3, 130, 200), ("fp8", 2, 20, 72),
-                          ("fp8", 1, 260, 130), ("fp4", 2, 6, 64), ("fp4", 3, 5, 80), ("fp4", 1, 3, 24), ("fp4", 4, 2, 32)]:
+    for kind, s, n, k in [
+        ("f32", 1, 1, 1),
+        ("f32", 3, 5, 37),
+        ("f32", 2, 7, 64),
+        ("bf16", 4, 10, 96),
+        ("bf16", 1, 3, 16),
+        ("fp8", 1, 32, 384),
+        ("fp8", 2, 128, 128),
+        ("fp8", 3, 130, 200),
+        ("fp8", 2, 20, 72),
+        ("fp8", 1, 260, 130),
+        ("fp4", 2, 6, 64),
+        ("fp4", 3, 5, 80),
+        ("fp4", 1, 3, 24),
+        ("fp4", 4, 2, 32),
+    ]:
         x, (w, scale) = normal(s, k), stored(kind, n, k)
         flat = [v for row in product(x, w, scale) for v in row]
-        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "") + ": {types}"
+        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "") + ""
         yield Case(text, [x, w] + ([scale] if scale else []), [((s, n), "f32", flat)])
-    for kind, s, g, n, k in [("bf16", 3, 2, 7, 32), ("fp8", 2, 3, 128, 256), ("f32", 1, 1, 4, 20), ("fp8", 1, 1, 16, 200)]:
+    for kind, s, g, n, k in [
+        ("bf16", 3, 2, 7, 32),
+        ("fp8", 2, 3, 128, 256),
+        ("f32", 1, 1, 4, 20),
+        ("fp8", 1, 1, 16, 200),
+    ]:
         x, (w, scale) = normal(s, g, k), stored(kind, n, k, (g,))
         flat = [0.0] * (s * g * n)
         for i in range(g):
             rows = Tensor((s, k), "f32", [v for row in range(s) for v in x[row, i]])
             for row, values in enumerate(product(rows, part(w, i), scale and part(scale, i))):
-                flat[(row * g + i) * n:(row * g + i + 1) * n] = values
-        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "") + ": {types}"
+                flat[(row * g + i) * n : (row * g + i + 1) * n] = values
+        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "") + ""
         yield Case(text, [x, w] + ([scale] if scale else []), [((s, g, n), "f32", flat)])
 
 
 @case("grouped_linear")
 def grouped_linear():
     # Rows of 3 tokens go to experts 1 (0 pairs left out), 3 and 4; the list ends early.
-    for kind, n, k, gathered in [("bf16", 6, 48, True), ("fp4", 4, 96, True), ("fp8", 130, 136, True), ("f32", 3, 20, False),
-                                 ("fp4", 5, 32, False)]:
+    for kind, n, k, gathered in [
+        ("bf16", 6, 48, True),
+        ("fp4", 4, 96, True),
+        ("fp8", 130, 136, True),
+        ("f32", 3, 20, False),
+        ("fp4", 5, 32, False),
+    ]:
         counts, order, total = {1: 3, 3: 1, 4: 19}, [1, 3, 4], 25
         source = [RANDOM.randrange(3) for _ in range(23)] + [0, 0]
         x = normal(3 if gathered else total, k)
@@ -207,45 +245,55 @@ def grouped_linear():
         for a, e in enumerate(order):
             for p in range(offsets[a], offsets[a + 1]):
                 row = Tensor((1, k), "f32", x[source[p] if gathered else p])
-                flat[p * n:(p + 1) * n] = product(row, part(w, e), scale and part(scale, e))[0]
+                flat[p * n : (p + 1) * n] = product(row, part(w, e), scale and part(scale, e))[0]
         inputs = [x, w] + ([scale] if scale else []) + [experts, offsets] + ([integers(*source)] if gathered else [])
         names = iter(range(2, 9))
         text = "v4.grouped_linear {0}, {1} " + (f"scale {{{next(names)}}} " if scale else "")
-        text += f"experts {{{next(names)}}}, {{{next(names)}}} " + (f"rows {{{next(names)}}} " if gathered else "") + ": {types}"
+        text += f"experts {{{next(names)}}}, {{{next(names)}}} " + (f"rows {{{next(names)}}} " if gathered else "") + ""
         yield Case(text, inputs, [((total, n), "f32", flat)])
     # One pair: the form of a decode step with one expert per token.
     x, (w, scale) = normal(1, 64), stored("fp4", 8, 64, (3,))
-    yield Case("v4.grouped_linear {0}, {1} scale {2} experts {3}, {4} rows {5} : {types}",
-               [x, w, scale, integers(2), integers(0, 1), integers(0)],
-               [((1, 8), "f32", product(x, part(w, 2), part(scale, 2))[0])])
+    yield Case(
+        "v4.grouped_linear {0}, {1} scale {2} experts {3}, {4} rows {5}",
+        [x, w, scale, integers(2), integers(0, 1), integers(0)],
+        [((1, 8), "f32", product(x, part(w, 2), part(scale, 2))[0])],
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- rows
 @case("rows")
 def rows():
     table = normal_bf16(5, 6)
-    yield Case("v4.embed {0}, {1} : {types}", [integers(4, 0, -1, 7), table],
-               [((4, 6), "f32", table[4] + table[0] + table[0] + table[4])])
+    yield Case(
+        "v4.embed {0}, {1}",
+        [integers(4, 0, -1, 7), table],
+        [((4, 6), "f32", table[4] + table[0] + table[0] + table[4])],
+    )
     table = normal(3, 4)
-    yield Case("v4.embed {0}, {1} : {types}", [integers(2), table], [((1, 4), "f32", table[2])])
+    yield Case("v4.embed {0}, {1}", [integers(2), table], [((1, 4), "f32", table[2])])
     x = normal(4, 3)
     for length, row in [(4, 3), (2, 1), (0, 0)]:
-        yield Case("v4.select_last {0}, {1} : {types}", [x, span(7, length)], [((1, 3), "f32", x[row])])
+        yield Case("v4.select_last {0}, {1}", [x, span(7, length)], [((1, 3), "f32", x[row])])
     x = normal(3, 2, 4)
-    yield Case("v4.select_last {0}, {1} : {types}", [x, span(0, 2)], [((1, 2, 4), "f32", x[1])])
+    yield Case("v4.select_last {0}, {1}", [x, span(0, 2)], [((1, 2, 4), "f32", x[1])])
 
 
 @case("norms")
 def norms():
-    for shape, weight, eps in [((3, 64), normal_bf16(64), 1e-6), ((2, 37), normal(37), 1e-2), ((2, 3, 20), None, 1e-6),
-                               ((1, 1, 16), None, 1.0), ((1, 8), normal(8), 1e-6)]:
+    for shape, weight, eps in [
+        ((3, 64), normal_bf16(64), 1e-6),
+        ((2, 37), normal(37), 1e-2),
+        ((2, 3, 20), None, 1e-6),
+        ((1, 1, 16), None, 1.0),
+        ((1, 8), normal(8), 1e-6),
+    ]:
         x, flat = normal(*shape, scale=0.3), []
         d = shape[-1]
         for r in range(math.prod(shape[:-1])):
-            row = x.values[r * d:(r + 1) * d]
+            row = x.values[r * d : (r + 1) * d]
             rho = 1 / math.sqrt(math.fsum(v * v for v in row) / d + eps)
             flat += [v * rho * (weight[i] if weight else 1.0) for i, v in enumerate(row)]
-        text = "v4.rms_norm {0} " + ("weight {1} " if weight else "") + f"eps {eps:.9e} : {{types}}"
+        text = "v4.rms_norm {0} " + ("weight {1} " if weight else "") + f"eps {eps:.9e}"
         yield Case(text, [x] + ([weight] if weight else []), [(shape, "f32", flat)])
 
 
@@ -268,28 +316,33 @@ def frequencies(half, theta, yarn):
 @case("rope")
 def rope():
     positions = [0, 1, 2, 3, 100, 127, 65535, 999983, 1048575]
-    for half, theta, yarn in [(32, 10000.0, None), (32, 160000.0, (16.0, 65536, 32.0, 1.0)), (4, 160000.0, (16.0, 64, 32.0, 1.0)),
-                              (3, 10000.0, None)]:
+    for half, theta, yarn in [
+        (32, 10000.0, None),
+        (32, 160000.0, (16.0, 65536, 32.0, 1.0)),
+        (4, 160000.0, (16.0, 64, 32.0, 1.0)),
+        (3, 10000.0, None),
+    ]:
         cos, flat = [], []
         for p in positions:
             angles = [f32(p * f) for f in frequencies(half, theta, yarn)]
             flat += [math.cos(a) for a in angles] + [math.sin(a) for a in angles]
         text = f"v4.rope_table {{0}} theta {theta:.1f} "
         if yarn:
-            text += "yarn <factor = {:.1f} : f64, original = {}, beta_fast = {:.1f} : f64, beta_slow = {:.1f} : f64> ".format(*yarn)
-        yield Case(text.replace("{0}", "{0}") + ": {types}", [integers(*positions)], [((len(positions), 2, half), "f32", flat)],
-                   tolerance=3e-6)
+            text += "yarn <factor = {:.1f} : f64, original = {}, beta_fast = {:.1f} : f64, beta_slow = {:.1f} : f64> ".format(
+                *yarn
+            )
+        yield Case(text + "", [integers(*positions)], [((len(positions), 2, half), "f32", flat)], tolerance=3e-6)
     for shape, half, inverse in [((3, 8), 2, False), ((2, 3, 10), 4, True), ((1, 2, 6), 3, False), ((1, 4), 1, True)]:
         x, table, flat, d = normal(*shape), normal(shape[0], 2, half), [], shape[-1]
         heads = math.prod(shape[1:-1])
         for r in range(shape[0] * heads):
-            row = x.values[r * d:(r + 1) * d]
+            row = x.values[r * d : (r + 1) * d]
             for i in range(half):
-                a, b = row[d - 2 * half + 2 * i:d - 2 * half + 2 * i + 2]
+                a, b = row[d - 2 * half + 2 * i : d - 2 * half + 2 * i + 2]
                 c, s = table[r // heads, 0, i], table[r // heads, 1, i] * (-1 if inverse else 1)
                 row[d - 2 * half + 2 * i], row[d - 2 * half + 2 * i + 1] = a * c - b * s, a * s + b * c
             flat += row
-        yield Case("v4.rope {0}, {1} " + ("inverse " if inverse else "") + ": {types}", [x, table], [(shape, "f32", flat)])
+        yield Case("v4.rope {0}, {1} " + ("inverse " if inverse else "") + "", [x, table], [(shape, "f32", flat)])
 
 
 @case("hadamard")
@@ -297,7 +350,7 @@ def hadamard():
     for shape in [(2, 1), (3, 8), (1, 32), (2, 2, 16), (1, 128)]:
         x, flat, d = normal(*shape), [], shape[-1]
         for r in range(math.prod(shape[:-1])):
-            row = x.values[r * d:(r + 1) * d]
+            row = x.values[r * d : (r + 1) * d]
             step = 1
             while step < d:  # butterflies a + b, a - b
                 for i in range(d):
@@ -305,7 +358,7 @@ def hadamard():
                         row[i], row[i + step] = row[i] + row[i + step], row[i] - row[i + step]
                 step *= 2
             flat += [v / math.sqrt(d) for v in row]
-        yield Case("v4.hadamard {0} : {types}", [x], [(shape, "f32", flat)])
+        yield Case("v4.hadamard {0}", [x], [(shape, "f32", flat)])
 
 
 # ---------------------------------------------------------------------------------------------------- quantisers
@@ -320,7 +373,7 @@ E4M3 = [from_e4m3(c) for c in range(127)]
 
 def quantized(block, kind):
     """Scale exponent code, codes and values of a block."""
-    top, floor = (448.0, f32(1e-4)) if kind == "e4m3" else (6.0, 6 * 2.0 ** -126)
+    top, floor = (448.0, f32(1e-4)) if kind == "e4m3" else (6.0, 6 * 2.0**-126)
     ratio = f32(f32(max(floor, max(map(abs, block)))) * f32(1 / top))
     code = (bits(ratio) + 0x7FFFFF) >> 23
     scale, table = 2.0 ** (code - 127), E4M3 if kind == "e4m3" else E2M1
@@ -332,15 +385,21 @@ def quantized(block, kind):
 
 @case("quantisers")
 def quantisers():
-    for kind, rows_, d, block, scale in [("e4m3", 2, 128, 64, 1.0), ("e4m3", 1, 32, 32, 1e-6), ("e4m3", 3, 24, 8, 300.0),
-                                         ("e2m1", 2, 64, 32, 1.0), ("e2m1", 1, 8, 4, 1e-30), ("e2m1", 2, 32, 32, 1e30)]:
+    for kind, rows_, d, block, scale in [
+        ("e4m3", 2, 128, 64, 1.0),
+        ("e4m3", 1, 32, 32, 1e-6),
+        ("e4m3", 3, 24, 8, 300.0),
+        ("e2m1", 2, 64, 32, 1.0),
+        ("e2m1", 1, 8, 4, 1e-30),
+        ("e2m1", 2, 32, 32, 1e30),
+    ]:
         x = normal(rows_, d, scale=scale)
         if kind == "e2m1" and rows_ == 2:  # ties, zeros and the sign of zero
-            x = Tensor(x.shape, "f32", [0.0, -0.0, .25, .75, 1.25, -1.75, 2.5, 3.5, 5.0, -5.0, 6.0] + x.codes[11:])
+            x = Tensor(x.shape, "f32", [0.0, -0.0, 0.25, 0.75, 1.25, -1.75, 2.5, 3.5, 5.0, -5.0, 6.0] + x.codes[11:])
         codes, scale_codes, values = [], [], []
         for r in range(rows_):
             for b in range(0, d, block):
-                s, c, v = quantized(x[r][b:b + block], kind)
+                s, c, v = quantized(x[r][b : b + block], kind)
                 scale_codes.append(s)
                 codes += c
                 values += v
@@ -348,21 +407,30 @@ def quantisers():
             codes = [codes[i] | codes[i + 1] << 4 for i in range(0, len(codes), 2)]
         shape = (rows_, d if kind == "e4m3" else d // 2)
         element = "f8E4M3FN" if kind == "e4m3" else "i8"
-        yield Case(f"v4.quantize {{0}} format {kind} block {block} : {{types}}", [x],
-                   [(shape, element, codes), ((rows_, d // block), "f8E8M0FNU", scale_codes)])
-        yield Case("v4.dequantize {0}, {1} : {types}",
-                   [Tensor(shape, element, codes), Tensor((rows_, d // block), "f8E8M0FNU", scale_codes)],
-                   [((rows_, d), "f32", values)], tolerance=0)
-    for kind, shape, block, columns in [("e4m3", (2, 72), 64, 64), ("e2m1", (2, 2, 64), 32, 64), ("e4m3", (1, 3, 20), 8, 16),
-                                        ("e2m1", (1, 32), 32, 32)]:
+        yield Case(
+            f"v4.quantize {{0}} format {kind} block {block}",
+            [x],
+            [(shape, element, codes), ((rows_, d // block), "f8E8M0FNU", scale_codes)],
+        )
+        yield Case(
+            "v4.dequantize {0}, {1}",
+            [Tensor(shape, element, codes), Tensor((rows_, d // block), "f8E8M0FNU", scale_codes)],
+            [((rows_, d), "f32", values)],
+            tolerance=0,
+        )
+    for kind, shape, block, columns in [
+        ("e4m3", (2, 72), 64, 64),
+        ("e2m1", (2, 2, 64), 32, 64),
+        ("e4m3", (1, 3, 20), 8, 16),
+        ("e2m1", (1, 32), 32, 32),
+    ]:
         x, flat, d = normal(*shape), [], shape[-1]
         for r in range(math.prod(shape[:-1])):
-            row = x.values[r * d:(r + 1) * d]
+            row = x.values[r * d : (r + 1) * d]
             for b in range(0, columns, block):
-                row[b:b + block] = quantized(row[b:b + block], kind)[2]
+                row[b : b + block] = quantized(row[b : b + block], kind)[2]
             flat += row
-        yield Case(f"v4.round_trip {{0}} format {kind} block {block} columns {columns} : {{types}}", [x],
-                   [(shape, "f32", flat)])
+        yield Case(f"v4.round_trip {{0}} format {kind} block {block} columns {columns}", [x], [(shape, "f32", flat)])
 
 
 # ---------------------------------------------------------------------------------------------------- hyper-connections
@@ -392,13 +460,13 @@ def mixed(v, fn, eps):
 @case("hyper_connections")
 def hyper_connections():
     x, y = normal(2, 5), normal(2, 3, 5)
-    yield Case("v4.hc_expand {0} : {types}", [x], [((2, 3, 5), "f32", x[0] * 3 + x[1] * 3)])
+    yield Case("v4.hc_expand {0}", [x], [((2, 3, 5), "f32", x[0] * 3 + x[1] * 3)])
     flat = [x[s, i] + y[s, j, i] for s in range(2) for j in range(3) for i in range(5)]
-    yield Case("v4.hc_expand {0} add {1} : {types}", [x, y], [((2, 3, 5), "f32", flat)])
+    yield Case("v4.hc_expand {0} add {1}", [x, y], [((2, 3, 5), "f32", flat)])
     for s, n, iterations in [(3, 4, 20), (1, 4, 1), (2, 2, 3)]:
         z = normal(s, n, n, scale=2.0)
         flat = [v for r in range(s) for row in balanced([z[r, j] for j in range(n)], 1e-6, iterations) for v in row]
-        yield Case(f"v4.sinkhorn {{0}} eps 1.0e-6 iterations {iterations} : {{types}}", [z], [((s, n, n), "f32", flat)])
+        yield Case(f"v4.sinkhorn {{0}} eps 1.0e-6 iterations {iterations}", [z], [((s, n, n), "f32", flat)])
     for s, n, d in [(2, 4, 24), (1, 4, 6), (3, 2, 40)]:
         streams, fn = normal(s, n, d), normal(n * (2 + n), n * d, scale=0.2)
         scale, base = normal(3), normal(n * (2 + n))
@@ -410,33 +478,55 @@ def hyper_connections():
             z = [[m[2 * n + n * j + k] * scale[2] + base[2 * n + n * j + k] for k in range(n)] for j in range(n)]
             combs += [v for row in balanced(z, 1e-3, 4) for v in row]
             xs += [math.fsum(pre[j] * streams[r, j, i] for j in range(n)) for i in range(d)]
-        yield Case("v4.hc_pre {0}, {1}, {2}, {3} eps 1.0e-6 hc_eps 1.0e-3 iterations 4 : {types}", [streams, fn, scale, base],
-                   [((s, d), "f32", xs), ((s, n), "f32", posts), ((s, n, n), "f32", combs)], tolerance=1e-5)
+        yield Case(
+            "v4.hc_pre {0}, {1}, {2}, {3} eps 1.0e-6 hc_eps 1.0e-3 iterations 4",
+            [streams, fn, scale, base],
+            [((s, d), "f32", xs), ((s, n), "f32", posts), ((s, n, n), "f32", combs)],
+            tolerance=1e-5,
+        )
         f, post, comb = normal(s, d), normal(s, n), normal(s, n, n)
-        flat = [post[r, k] * f[r, i] + math.fsum(comb[r, j, k] * streams[r, j, i] for j in range(n))
-                for r in range(s) for k in range(n) for i in range(d)]
-        yield Case("v4.hc_post {0}, {1}, {2}, {3} : {types}", [f, streams, post, comb], [((s, n, d), "f32", flat)])
+        flat = [
+            post[r, k] * f[r, i] + math.fsum(comb[r, j, k] * streams[r, j, i] for j in range(n))
+            for r in range(s)
+            for k in range(n)
+            for i in range(d)
+        ]
+        yield Case("v4.hc_post {0}, {1}, {2}, {3}", [f, streams, post, comb], [((s, n, d), "f32", flat)])
         fn, scale, base = normal(n, n * d, scale=0.2), normal(1), normal(n)
         flat = []
         for r in range(s):
             pre = [sigmoid(v * scale[0] + base[j]) + 1e-3 for j, v in enumerate(mixed(streams[r], fn, 1e-6))]
             flat += [math.fsum(pre[j] * streams[r, j, i] for j in range(n)) for i in range(d)]
-        yield Case("v4.hc_head {0}, {1}, {2}, {3} eps 1.0e-6 hc_eps 1.0e-3 : {types}", [streams, fn, scale, base],
-                   [((s, d), "f32", flat)])
+        yield Case(
+            "v4.hc_head {0}, {1}, {2}, {3} eps 1.0e-6 hc_eps 1.0e-3",
+            [streams, fn, scale, base],
+            [((s, d), "f32", flat)],
+        )
 
 
 # ---------------------------------------------------------------------------------------------------- attention
 @case("window")
 def window():
-    for w, s, start, length in [(4, 3, 0, 3), (4, 3, 5, 2), (4, 6, 3, 6), (4, 9, 2, 7), (4, 1, 6, 1), (4, 1, 6, 0), (3, 2, 0, 0)]:
+    for w, s, start, length in [
+        (4, 3, 0, 3),
+        (4, 3, 5, 2),
+        (4, 6, 3, 6),
+        (4, 9, 2, 7),
+        (4, 1, 6, 1),
+        (4, 1, 6, 0),
+        (3, 2, 0, 0),
+    ]:
         kv, ring = normal(s, 2), normal(w, 2)
         flat = [v if start - w + i >= 0 else None for i in range(w) for v in ring[(start - w + i) % w]] + kv.values
-        yield Case("v4.window_context {0}, {1}, {2} : {types}", [kv, ring, span(start, length)], [((w + s, 2), "f32", flat)])
+        yield Case("v4.window_context {0}, {1}, {2}", [kv, ring, span(start, length)], [((w + s, 2), "f32", flat)])
         after = [ring[i] for i in range(w)]
         for i in range(length):
             after[(start + i) % w] = kv[i]
-        yield Case("v4.window_append {0}, {1}, {2} : {types}", [kv, ring, span(start, length)],
-                   [((w, 2), "f32", [v for row in after for v in row])])
+        yield Case(
+            "v4.window_append {0}, {1}, {2}",
+            [kv, ring, span(start, length)],
+            [((w, 2), "f32", [v for row in after for v in row])],
+        )
 
 
 def completed(start, length, r):
@@ -446,9 +536,14 @@ def completed(start, length, r):
 @case("compress")
 def compress():
     for r, overlap, s, calls in [
-            (4, True, 1, [(p, 1) for p in range(10)]), (4, True, 9, [(0, 9), (9, 2), (11, 9)]), (4, True, 3, [(0, 3), (3, 3), (6, 2)]),
-            (4, True, 5, [(0, 1), (1, 5), (6, 0), (6, 5), (11, 5)]), (3, False, 1, [(p, 1) for p in range(7)]),
-            (3, False, 7, [(0, 7), (7, 1), (8, 7)]), (5, False, 2, [(0, 2), (2, 2), (4, 2), (6, 2), (8, 2)])]:
+        (4, True, 1, [(p, 1) for p in range(10)]),
+        (4, True, 9, [(0, 9), (9, 2), (11, 9)]),
+        (4, True, 3, [(0, 3), (3, 3), (6, 2)]),
+        (4, True, 5, [(0, 1), (1, 5), (6, 0), (6, 5), (11, 5)]),
+        (3, False, 1, [(p, 1) for p in range(7)]),
+        (3, False, 7, [(0, 7), (7, 1), (8, 7)]),
+        (5, False, 2, [(0, 2), (2, 2), (4, 2), (6, 2), (8, 2)]),
+    ]:
         m, c = (2 if overlap else 1), 3
         ape, us, ss = normal(r, m * c), [], []
         kv_state = Tensor((m * r, m * c), "f32", [0.0] * (m * r * m * c))
@@ -478,21 +573,28 @@ def compress():
                 held = 0 <= t < total
                 kv_after += [f32(v) for v in us[t]] if held else [0.0] * (m * c)
                 score_after += [f32(v) for v in ss[t]] if held else [-math.inf] * (m * c)
-            yield Case(f"v4.compress {{0}}, {{1}}, {{2}}, {{3}}, {{4}}, {{5}} ratio {r} " + ("overlap " if overlap else "") + ": {types}",
-                       [kv, gate, ape, kv_state, score_state, span(start, length)],
-                       [((count, c), "f32", flat), (kv_state.shape, "f32", kv_after), (score_state.shape, "f32", score_after)])
+            yield Case(
+                f"v4.compress {{0}}, {{1}}, {{2}}, {{3}}, {{4}}, {{5}} ratio {r} "
+                + ("overlap " if overlap else "")
+                + "",
+                [kv, gate, ape, kv_state, score_state, span(start, length)],
+                [((count, c), "f32", flat), (kv_state.shape, "f32", kv_after), (score_state.shape, "f32", score_after)],
+            )
             kv_state = Tensor(kv_state.shape, "f32", kv_after)
             score_state = Tensor(score_state.shape, "f32", score_after)
             at = [j * r for j in completed(start, length, r)]
             at += [-1] * (count - len(at))
-            yield Case(f"v4.entry_positions {{0}} ratio {r} : {{types}}", [span(start, length)], [((count,), "i32", at)])
+            yield Case(f"v4.entry_positions {{0}} ratio {r}", [span(start, length)], [((count,), "i32", at)])
             entries, cache = normal(count, 2), normal(8, 2)
             after = [cache[i] for i in range(8)]
             for i, p in enumerate(at):
                 if p >= 0:
                     after[p // r] = entries[i]
-            yield Case(f"v4.cache_append {{0}}, {{1}}, {{2}} ratio {r} : {{types}}", [entries, cache, integers(*at)],
-                       [((8, 2), "f32", [v for row in after for v in row])])
+            yield Case(
+                f"v4.cache_append {{0}}, {{1}}, {{2}} ratio {r}",
+                [entries, cache, integers(*at)],
+                [((8, 2), "f32", [v for row in after for v in row])],
+            )
 
 
 def dot(a, b):
@@ -501,13 +603,25 @@ def dot(a, b):
 
 @case("index_scores")
 def index_scores():
-    for s, h, c, n, r, positions in [(3, 2, 8, 6, 4, [15, 22, 3]), (1, 4, 32, 4, 4, [40]), (1, 1, 5, 3, 2, [2]), (1, 2, 4, 3, 4, [2]),
-                                     (2, 3, 20, 17, 1, [-1, 16])]:
+    # The last of each: the key of column 0, where the columns are a tile.
+    for s, h, c, n, r, positions, first in [
+        (3, 2, 8, 6, 4, [15, 22, 3], None),
+        (1, 4, 32, 4, 4, [40], None),
+        (1, 1, 5, 3, 2, [2], None),
+        (1, 2, 4, 3, 4, [2], None),
+        (2, 3, 20, 17, 1, [-1, 16], None),
+        (1, 2, 8, 4, 4, [25], 4),
+        (1, 2, 8, 4, 4, [25], 8),
+    ]:
         q, weights, keys = normal(s, h, c), normal(s, h), normal(n, c)
-        flat = [0.25 * math.fsum(weights[i, j] * max(dot(q[i, j], keys[k]), 0) for j in range(h)) if k < (positions[i] + 1) // r else None
-                for i in range(s) for k in range(n)]
-        yield Case(f"v4.index_scores {{0}}, {{1}}, {{2}}, {{3}} ratio {r} scale 0.25 : {{types}}",
-                   [q, weights, keys, integers(*positions)], [((s, n), "f32", flat)])
+        score = lambda i, k: 0.25 * math.fsum(weights[i, j] * max(dot(q[i, j], keys[k]), 0) for j in range(h))
+        visible = lambda i, k: (first or 0) + k < (positions[i] + 1) // r
+        flat = [score(i, k) if visible(i, k) else None for i in range(s) for k in range(n)]
+        yield Case(
+            "v4.index_scores {0}, {1}, {2}, {3} " + ("first_key {4} " if first else "") + f"ratio {r} scale 0.25",
+            [q, weights, keys, integers(*positions)] + ([Index(first)] if first else []),
+            [((s, n), "f32", flat)],
+        )
 
 
 def best(values, k):
@@ -519,25 +633,41 @@ def best(values, k):
 @case("top_k")
 def top_k():
     nan, inf = math.nan, math.inf
-    for values, k in [([1.0, 3.0, 2.0, 3.0, -1.0], 2), ([0.0, -0.0, 0.0, -1.0, 0.0], 3), ([nan, -inf, nan, inf, 1.0], 4),
-                      ([5.0] * 7, 3), ([-1.0, -2.0, -3.0], 3), ([1e-40, -1e-40, 0.0, 2e-40], 2), ([2.0], 1), ([nan, nan], 1)]:
-        yield Case("v4.top_k {0} : {types}", [Tensor((1, len(values)), "f32", values)], [((1, k), "i32", best(values, k))])
+    for values, k in [
+        ([1.0, 3.0, 2.0, 3.0, -1.0], 2),
+        ([0.0, -0.0, 0.0, -1.0, 0.0], 3),
+        ([nan, -inf, nan, inf, 1.0], 4),
+        ([5.0] * 7, 3),
+        ([-1.0, -2.0, -3.0], 3),
+        ([1e-40, -1e-40, 0.0, 2e-40], 2),
+        ([2.0], 1),
+        ([nan, nan], 1),
+    ]:
+        yield Case("v4.top_k {0}", [Tensor((1, len(values)), "f32", values)], [((1, k), "i32", best(values, k))])
     for n, k in [(40, 7), (300, 256), (64, 63)]:
         x = Tensor((2, n), "f32", [f32(round(RANDOM.gauss(0, 3)) * RANDOM.choice([1, 1e-3])) for _ in range(2 * n)])
-        yield Case("v4.top_k {0} : {types}", [x], [((2, k), "i32", best(x[0], k) + best(x[1], k))])
+        yield Case("v4.top_k {0}", [x], [((2, k), "i32", best(x[0], k) + best(x[1], k))])
     # Only entries of complete blocks take part.
     x, positions = normal(5, 9), [-1, 2, 7, 15, 99]
-    flat = [j for i, p in enumerate(positions) for j in best(x[i][:min((p + 1) // 4, 9)], 3)]
-    yield Case("v4.top_k {0} visible {1} ratio 4 : {types}", [x, integers(*positions)], [((5, 3), "i32", flat)])
+    flat = [j for i, p in enumerate(positions) for j in best(x[i][: min((p + 1) // 4, 9)], 3)]
+    yield Case("v4.top_k {0} visible {1} ratio 4", [x, integers(*positions)], [((5, 3), "i32", flat)])
 
 
 @case("sparse_attention")
 def sparse_attention():
     # window, heads, width, call length, start, ratio, entries, selected
     for w, h, c, s, start, r, n, k in [
-            (4, 2, 8, 1, 0, 0, 0, 0), (4, 2, 8, 1, 2, 0, 0, 0), (4, 3, 20, 1, 9, 0, 0, 0), (4, 2, 8, 3, 0, 0, 0, 0), (4, 2, 8, 6, 3, 4, 5, 0),
-            (40, 1, 4, 5, 50, 2, 40, 0), (40, 2, 16, 1, 50, 4, 30, 12), (8, 2, 8, 5, 6, 4, 6, 2), (8, 1, 8, 1, 14, 4, 6, 2),
-            (128, 2, 32, 1, 300, 4, 80, 64)]:
+        (4, 2, 8, 1, 0, 0, 0, 0),
+        (4, 2, 8, 1, 2, 0, 0, 0),
+        (4, 3, 20, 1, 9, 0, 0, 0),
+        (4, 2, 8, 3, 0, 0, 0, 0),
+        (4, 2, 8, 6, 3, 4, 5, 0),
+        (40, 1, 4, 5, 50, 2, 40, 0),
+        (40, 2, 16, 1, 50, 4, 30, 12),
+        (8, 2, 8, 5, 6, 4, 6, 2),
+        (8, 1, 8, 1, 14, 4, 6, 2),
+        (128, 2, 32, 1, 300, 4, 80, 64),
+    ]:
         q, sink = normal(s, h, c), normal(h)
         history = [[f32(RANDOM.gauss(0, 1)) for _ in range(c)] for _ in range(start + s)]
         positions = [start + i for i in range(s)]
@@ -551,7 +681,8 @@ def sparse_attention():
         else:
             rows_ = [history[p] if p >= 0 else [math.nan] * c for p in range(start - w, start + s)]
         kv = Tensor((len(rows_), c), "f32", [v for row in rows_ for v in row])
-        inputs, text = [q, kv, sink, integers(*positions), span(start, s)], "v4.sparse_attention {0}, {1}, {2}, {3}, {4} "
+        inputs = [q, kv, sink, integers(*positions), span(start, s)]
+        text = "v4.sparse_attention {0}, {1}, {2}, {3}, {4} "
         entries, selected = (normal(n, c) if n else None), None
         if n:
             text += f"entries {{5}} ratio {r} "
@@ -579,7 +710,12 @@ def sparse_attention():
                 p = [math.exp(v - top) for v in z]
                 total = math.fsum(p) + math.exp(sink[head] - top)
                 flat += [math.fsum(a * key[ch] for a, key in zip(p, keys)) / total for ch in range(c)]
-        yield Case(text + f"window {w} scale 0.35 : {{types}}", inputs, [((s, h, c), "f32", flat)])
+        yield Case(text + f"window {w} scale 0.35", inputs, [((s, h, c), "f32", flat)])
+        if s > 1:  # the tile of one row, which sees the context of the whole call
+            inputs = [Tensor((1, h, c), "f32", q[1]), kv, sink, integers(positions[1]), span(start, s)] + inputs[5:]
+            if k:
+                inputs[6] = Tensor((1, k), "i32", selected[1])
+            yield Case(text + f"window {w} scale 0.35", inputs, [((1, h, c), "f32", flat[h * c : 2 * h * c])])
 
 
 # ---------------------------------------------------------------------------------------------------- experts
@@ -597,24 +733,35 @@ def route():
             chosen = best([f32(a + b) for a, b in zip(score, bias.values)], k)
             ids += chosen
             weights += [score[e] / math.fsum(score[j] for j in chosen) * scale for e in chosen]
-        yield Case(f"v4.route {{0}}, {{1}} scale {scale} : {{types}}", [logits, bias], [((s, k), "i32", ids), ((s, k), "f32", weights)])
+        yield Case(
+            f"v4.route {{0}}, {{1}} scale {scale}", [logits, bias], [((s, k), "i32", ids), ((s, k), "f32", weights)]
+        )
     # Equal scores: the lower expert.
     logits, bias = Tensor((1, 6), "f32", [1.0] * 6), Tensor((6,), "f32", [0.0, 1.0, 0.0, 0.5, 0.0, 0.0])
-    yield Case("v4.route {0}, {1} scale 1.5 : {types}", [logits, bias], [((1, 3), "i32", [0, 1, 3]), ((1, 3), "f32", [0.5] * 3)])
+    yield Case("v4.route {0}, {1} scale 1.5", [logits, bias], [((1, 3), "i32", [0, 1, 3]), ((1, 3), "f32", [0.5] * 3)])
     # Ids in the order of the table; a token or an expert out of range is clamped.
     logits, table = normal(3, 5), Tensor((3, 2), "i64", [4, 1, 0, 3, 2, 7])
     tokens, ids, weights = [1, 0, 5], [[0, 3], [4, 1], [2, 4]], []
     for i, chosen in enumerate(ids):
         score = [math.sqrt(softplus(v)) for v in logits[i]]
         weights += [score[e] / sum(score[j] for j in chosen) * 2.5 for e in chosen]
-    yield Case("v4.route_hash {0}, {1}, {2} scale 2.5 : {types}", [logits, integers(*tokens), table],
-               [((3, 2), "i32", sum(ids, [])), ((3, 2), "f32", weights)])
+    yield Case(
+        "v4.route_hash {0}, {1}, {2} scale 2.5",
+        [logits, integers(*tokens), table],
+        [((3, 2), "i32", sum(ids, [])), ((3, 2), "f32", weights)],
+    )
 
 
 @case("dispatch")
 def dispatch():
-    for s, k, experts, length, ids in [(3, 2, 8, 3, [5, 1, 1, 7, 5, 7]), (3, 2, 8, 2, [5, 1, 1, 7, 0, 2]), (2, 3, 4, 2, [0, 1, 2, 1, 2, 3]),
-                                       (1, 2, 9, 1, [8, 0]), (2, 1, 3, 0, [1, 1]), (4, 2, 3, 4, [2, 0, 0, 2, 1, 2, 0, 1])]:
+    for s, k, experts, length, ids in [
+        (3, 2, 8, 3, [5, 1, 1, 7, 5, 7]),
+        (3, 2, 8, 2, [5, 1, 1, 7, 0, 2]),
+        (2, 3, 4, 2, [0, 1, 2, 1, 2, 3]),
+        (1, 2, 9, 1, [8, 0]),
+        (2, 1, 3, 0, [1, 1]),
+        (4, 2, 3, 4, [2, 0, 0, 2, 1, 2, 0, 1]),
+    ]:
         weights = normal(s, k)
         pairs = sorted((ids[i * k + j], i, j) for i in range(length) for j in range(k))
         active = sorted({e for e, _, _ in pairs})
@@ -622,11 +769,18 @@ def dispatch():
         starts = [next(n for n, pair in enumerate(pairs) if pair[0] == e) for e in active]
         listed = [0] * p
         for i in range(length):
-            listed[i * k:(i + 1) * k] = [n for n, pair in enumerate(pairs) if pair[1] == i]
-        yield Case(f"v4.dispatch {{0}}, {{1}}, {{2}} experts {experts} : {{types}}", [Tensor((s, k), "i32", ids), weights, span(3, length)], [
-            ((a,), "i32", active + [-1] * (a - len(active))), ((a + 1,), "i32", starts + [len(pairs)] * (a + 1 - len(starts))),
-            ((p,), "i32", [i for _, i, _ in pairs] + [0] * (p - len(pairs))),
-            ((p,), "f32", [weights[i, j] for _, i, j in pairs] + [0.0] * (p - len(pairs))), ((s, k), "i32", listed)])
+            listed[i * k : (i + 1) * k] = [n for n, pair in enumerate(pairs) if pair[1] == i]
+        yield Case(
+            f"v4.dispatch {{0}}, {{1}}, {{2}} experts {experts}",
+            [Tensor((s, k), "i32", ids), weights, span(3, length)],
+            [
+                ((a,), "i32", active + [-1] * (a - len(active))),
+                ((a + 1,), "i32", starts + [len(pairs)] * (a + 1 - len(starts))),
+                ((p,), "i32", [i for _, i, _ in pairs] + [0] * (p - len(pairs))),
+                ((p,), "f32", [weights[i, j] for _, i, j in pairs] + [0.0] * (p - len(pairs))),
+                ((s, k), "i32", listed),
+            ],
+        )
 
 
 @case("experts")
@@ -638,19 +792,28 @@ def experts():
             for j in range(width):
                 a, b = min(gate[i, j], 10.0), min(max(up[i, j], -10.0), 10.0)
                 flat.append(a * sigmoid(a) * b * (weights[i] if weighted else 1.0))
-        yield Case("v4.swiglu {0}, {1} " + ("weights {2} " if weighted else "") + "limit 10.0 : {types}",
-                   [gate, up] + ([weights] if weighted else []), [((s, width), "f32", flat)])
+        yield Case(
+            "v4.swiglu {0}, {1} " + ("weights {2} " if weighted else "") + "limit 10.0",
+            [gate, up] + ([weights] if weighted else []),
+            [((s, width), "f32", flat)],
+        )
     for s, k, d in [(2, 3, 5), (1, 1, 4)]:
         routed, shared = normal(s * k, d), normal(s, d)
         pairs = [RANDOM.randrange(s * k) for _ in range(s * k)]
-        flat = [math.fsum([routed[pairs[i * k + j], c] for j in range(k)] + [shared[i, c]]) for i in range(s) for c in range(d)]
-        yield Case("v4.combine {0}, {1}, {2} : {types}", [routed, Tensor((s, k), "i32", pairs), shared], [((s, d), "f32", flat)])
+        flat = [
+            math.fsum([routed[pairs[i * k + j], c] for j in range(k)] + [shared[i, c]])
+            for i in range(s)
+            for c in range(d)
+        ]
+        yield Case("v4.combine {0}, {1}, {2}", [routed, Tensor((s, k), "i32", pairs), shared], [((s, d), "f32", flat)])
 
 
 # ---------------------------------------------------------------------------------------------------- running
 def emit(cases):
-    out = ["func.func private @printMemrefF32(memref<*xf32>) attributes {llvm.emit_c_interface}",
-           "func.func private @printMemrefI32(memref<*xi32>) attributes {llvm.emit_c_interface}"]
+    out = [
+        "func.func private @printMemrefF32(memref<*xf32>) attributes {llvm.emit_c_interface}",
+        "func.func private @printMemrefI32(memref<*xi32>) attributes {llvm.emit_c_interface}",
+    ]
     for number, c in enumerate(cases):
         names = [f"%a{i}" for i in range(len(c.inputs))]
         types = [t.type for t in c.inputs]
@@ -659,26 +822,35 @@ def emit(cases):
         text = c.text
         for i, name in enumerate(names):
             text = text.replace(f"{{{i}}}", name)
-        text = text.replace("{types}", signature)
+        text = f"{text} : {signature}"
         arguments = ", ".join(f"{n}: {t}" for n, t in zip(names, types))
         values = ", ".join(f"%r#{i}" for i in range(len(results)))
-        out += [f"func.func private @case{number}({arguments}) -> ({', '.join(results)}) {{", f"  %r:{len(results)} = {text}",
-                f"  return {values} : {', '.join(results)}", "}"]
+        out += [
+            f"func.func private @case{number}({arguments}) -> ({', '.join(results)}) {{",
+            f"  %r:{len(results)} = {text}",
+            f"  return {values} : {', '.join(results)}",
+            "}",
+        ]
     out.append("func.func @main() {")
     for number, c in enumerate(cases):
         results = [result_type(shape, element) for shape, element, _ in c.results]
         for i, t in enumerate(c.inputs):
             out.append(f"  %c{number}_{i} = {t.constant()}")
         arguments = ", ".join(f"%c{number}_{i}" for i in range(len(c.inputs)))
-        out.append(f"  %r{number}:{len(results)} = call @case{number}({arguments}) : ({', '.join(t.type for t in c.inputs)}) -> ({', '.join(results)})")
+        types = ", ".join(t.type for t in c.inputs)
+        out.append(
+            f"  %r{number}:{len(results)} = call @case{number}({arguments}) : ({types}) -> ({', '.join(results)})"
+        )
         for i, (shape, element, _) in enumerate(c.results):
             value, printed = f"%r{number}#{i}", element
             if element not in ("f32", "i32"):
                 value, printed = widen_codes(out, f"{number}_{i}", value, shape, element), "i32"
             kind = "x".join(map(str, shape)) + "x" + printed
-            out += [f"  %b{number}_{i} = bufferization.to_buffer {value} : tensor<{kind}> to memref<{kind}>",
-                    f"  %u{number}_{i} = memref.cast %b{number}_{i} : memref<{kind}> to memref<*x{printed}>",
-                    f"  call @printMemref{printed.upper()}(%u{number}_{i}) : (memref<*x{printed}>) -> ()"]
+            out += [
+                f"  %b{number}_{i} = bufferization.to_buffer {value} : tensor<{kind}> to memref<{kind}>",
+                f"  %u{number}_{i} = memref.cast %b{number}_{i} : memref<{kind}> to memref<*x{printed}>",
+                f"  call @printMemref{printed.upper()}(%u{number}_{i}) : (memref<*x{printed}>) -> ()",
+            ]
     return "\n".join(out + ["  return", "}"]) + "\n"
 
 
@@ -686,10 +858,13 @@ def widen_codes(out, name, value, shape, element):
     """The codes of a narrow tensor as i32."""
     map_ = "affine_map<(a, b) -> (a, b)>"
     target = result_type(shape, "i32")
-    out += [f"  %e{name} = tensor.empty() : {target}",
-            f"  %w{name} = linalg.generic {{indexing_maps = [{map_}, {map_}], iterator_types = [\"parallel\", \"parallel\"]}}"
-            f" ins({value} : {result_type(shape, element)}) outs(%e{name} : {target}) {{",
-            f"  ^bb0(%in: {element}, %old: i32):"]
+    out += [
+        f"  %e{name} = tensor.empty() : {target}",
+        f"  %w{name} = linalg.generic {{indexing_maps = [{map_}, {map_}],"
+        f' iterator_types = ["parallel", "parallel"]}}'
+        f" ins({value} : {result_type(shape, element)}) outs(%e{name} : {target}) {{",
+        f"  ^bb0(%in: {element}, %old: i32):",
+    ]
     byte = "%in"
     if element != "i8":
         out.append(f"    %byte = arith.bitcast %in : {element} to i8")
@@ -716,8 +891,10 @@ def check(cases, text):
             if want is None or want == have or (math.isnan(want) and math.isnan(have)):
                 continue
             if not abs(want - have) <= bound:
-                sys.exit(f"case {number} ({c.text}; inputs {[t.type for t in c.inputs]}) result {i} element {position}: "
-                         f"expected {want}, found {have}\nexpected {values[:40]}\nfound    {found[:40]}")
+                sys.exit(
+                    f"case {number} ({c.text}; inputs {[t.type for t in c.inputs]}) result {i} element {position}: "
+                    f"expected {want}, found {have}\nexpected {values[:40]}\nfound    {found[:40]}"
+                )
     print(f"{len(cases)} cases equal their definition")
 
 

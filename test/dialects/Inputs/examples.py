@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Prints the examples of the op descriptions in FILE.td as one input for --split-input-file; every op has one."""
+
 import re, sys
 
 text = open(sys.argv[1]).read()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // config.json under the fuzzer: any text is read or rejected, and what is read imports to a module that verifies.
 
-#include "frontend/ImportModel.h"
+#include "frontend/Report.h"
 #include "mlir/IR/Verifier.h"
 #include <cstdlib>
 
@@ -28,7 +28,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   options.prefill = {3};
   options.mtp = config->mtpBlocks > 0 && !config->drafter;
   FailureOr<OwningOpRef<ModuleOp>> module = importModel(&context, *config, nullptr, options);
-  if (failed(module) || failed(verify(**module)))
+  if (failed(module) != (errors > 0))
+    std::abort();
+  if (failed(module))
+    return 0;
+  if (failed(verify(**module)))
+    std::abort();
+  if (failed(makeReport(**module, *config, nullptr, {1, 1000000})))
     std::abort();
   return 0;
 }
