@@ -69,11 +69,14 @@ DiagnosedSilenceableFailure transform::TileTransformOp::applyToOne(transform::Tr
     foldedSizes.push_back(rewriter.getIndexAttr(size));
   options.tilingOptions.setTileSizes(foldedSizes).setInterchange(order);
   std::optional<StringRef> fuse = getFuse();
+  Block *block = target->getBlock();
   options.setFusionControlFn([&](tensor::ExtractSliceOp slice, OpResult producer,
                                  bool) -> std::optional<scf::SCFTileAndFuseOptions::ControlFnResult> {
     if (!fuse || slice.getSourceType() == slice.getResultType())
       return std::nullopt;
     if (*fuse == "all" || hasReduction(producer.getOwner()) || isa<linalg::FillOp>(producer.getOwner()))
+      return scf::SCFTileAndFuseOptions::ControlFnResult{};
+    if (*fuse == "local" && producer.getOwner()->getBlock() == block)
       return scf::SCFTileAndFuseOptions::ControlFnResult{};
     return std::nullopt;
   });

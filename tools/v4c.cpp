@@ -525,6 +525,8 @@ int main(int argc, char **argv) {
   registerBufferizableOpInterfaceModels(registry);
   mlir::v4::registerTransformOps(registry);
   MLIRContext context(registry);
+  // A diagnostic names file and value; the whole operation behind it may be a function of thousands of arguments.
+  context.printOpOnDiagnostic(false);
   context.loadDialect<V4Dialect>();
   loadFrontendDialects(&context);
   if (options.has("list"))
