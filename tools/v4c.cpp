@@ -515,6 +515,8 @@ int main(int argc, char **argv) {
   DialectRegistry registry;
   registerEverything(registry);
   MLIRContext context(registry);
+  // A diagnostic names file and value; the whole operation behind it may be a function of thousands of arguments.
+  context.printOpOnDiagnostic(false);
   context.loadDialect<V4Dialect>();
   loadFrontendDialects(&context);
   if (options.has("list"))
