@@ -43,7 +43,7 @@ def run(command):
 
 text = open(os.path.join(source, "CONTRIBUTING.md")).read()
 late, steps = [], 0
-for indent, info, body in re.findall(r"^( *)```(\w+ .+)\n(.*?)^ *```$", text, re.M | re.S):
+for fence, info, body in re.findall(r"^ *(`{3,})(\w+ [^\n]+)\n(.*?)^ *\1$", text, re.M | re.S):
     words = shlex.split(info)[1:]
     options = dict(word.partition("=")[::2] for word in words)
     body = textwrap.dedent(body)
