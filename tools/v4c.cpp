@@ -348,17 +348,10 @@ public:
     emit.cpu = cpu;
     emit.plan = job.lowering.plan;
     emit.numerics = emit.kv = "f32";
-    emit.options = {"--kv=f32", "--logits=" + std::string(job.import.logitsAll ? "all" : "last"), "--numerics=f32",
-                    "--plan=" + job.lowering.plan, "--target=cpu:" + cpu.cpu};
-    if (job.import.mtp)
-      emit.options.push_back("--mtp");
-    if (isDirectory) {
-      std::string prefill;
-      for (int64_t rows : job.import.prefill)
-        prefill += (prefill.empty() ? "" : ",") + std::to_string(rows);
-      emit.options.push_back("--prefill=" + prefill);
-      emit.options.push_back("--max-context=" + std::to_string(job.import.maxContext));
-    }
+    emit.options = {"--kv=f32", "--numerics=f32", "--plan=" + job.lowering.plan, "--target=cpu:" + cpu.cpu};
+    if (auto options = (*module)->getAttrOfType<ArrayAttr>("v4.options"))
+      for (auto option : options.getAsRange<StringAttr>())
+        emit.options.push_back(option.str());
     llvm::sort(emit.options);
     showProgress("module");
     bool environment = false;
@@ -389,6 +382,16 @@ private:
     if (failed(imported))
       return ExitCode::ExitRejected;
     module = std::move(*imported);
+    // The options of the graph stay with it, so that a module made from a dumped stage is the same.
+    std::string prefill;
+    for (int64_t rows : job.import.prefill)
+      prefill += (prefill.empty() ? "--prefill=" : ",") + std::to_string(rows);
+    std::vector<std::string> options = {"--logits=" + std::string(job.import.logitsAll ? "all" : "last"),
+                                        "--max-context=" + std::to_string(job.import.maxContext), prefill};
+    if (job.import.mtp)
+      options.push_back("--mtp");
+    Builder b(&context);
+    (*module)->setAttr("v4.options", b.getStrArrayAttr(SmallVector<StringRef>(options.begin(), options.end())));
     if (!job.report)
       return ExitCode::ExitOk;
     FailureOr<Report> report = makeReport(*module, *config, checkpoint->get(), job.contexts);
@@ -435,8 +438,9 @@ private:
     if (failed(pm.run(*module)))
       return internalOrRejected(stageName(stage));
     if (stage == Stage::Graph) {
+      (*module)->removeAttr("v4.graph_hash"); // of a dumped file; it may have been edited
       std::string text = printModule(*module);
-      (*module)->setAttr("v4.graph_hash", StringAttr::get(&context, llvm::utohexstr(llvm::xxh3_64bits(text), true)));
+      (*module)->setAttr("v4.graph_hash", StringAttr::get(&context, llvm::utohexstr(llvm::xxh3_64bits(text), true, 16)));
     }
     if (job.dumpDir.empty())
       return ExitCode::ExitOk;
