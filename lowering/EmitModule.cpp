@@ -70,21 +70,21 @@ public:
   Emitter(ModuleOp module, const EmitOptions &options) : module(module), options(options), symbols(module) {}
 
   FailureOr<std::string> emit(bool &environment) {
+    auto isEntry = [](func::FuncOp func) { return func->hasAttr("v4.entry"); };
+    if (llvm::none_of(module.getOps<func::FuncOp>(), isEntry))
+      return module.emitError("has no entry function (attribute v4.entry)");
     FailureOr<CpuImage> image = compileCpuImage(module, options.cpu, environment);
     if (failed(image) || failed(collectKernels()))
       return failure();
     std::vector<Offset<fb::Entry>> entries;
     for (auto func : module.getOps<func::FuncOp>()) {
-      if (!func->hasAttr("v4.entry"))
+      if (!isEntry(func))
         continue;
       FailureOr<Offset<fb::Entry>> entry = emitEntry(func);
       if (failed(entry))
         return failure();
       entries.push_back(*entry);
     }
-    if (entries.empty())
-      return module.emitError("has no entry function (attribute v4.entry)");
-
     auto model = emitModel();
     if (failed(model))
       return failure();
