@@ -19,11 +19,14 @@ using namespace mlir;
 namespace {
 struct FlattenVectorsPass : v4::impl::FlattenVectorsPassBase<FlattenVectorsPass> {
   void runOnOperation() override {
-    RewritePatternSet patterns(&getContext());
-    vector::populateFlattenVectorTransferPatterns(patterns);
-    vector::populateVectorTransferPermutationMapLoweringPatterns(patterns);
-    vector::populateVectorShapeCastLoweringPatterns(patterns);
-    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+    // Broadcasts leave the transfers first: the patterns that flatten read past the shape of a buffer of lower rank.
+    RewritePatternSet maps(&getContext());
+    vector::populateVectorTransferPermutationMapLoweringPatterns(maps);
+    RewritePatternSet flatten(&getContext());
+    vector::populateFlattenVectorTransferPatterns(flatten);
+    vector::populateVectorShapeCastLoweringPatterns(flatten);
+    if (failed(applyPatternsGreedily(getOperation(), std::move(maps))) ||
+        failed(applyPatternsGreedily(getOperation(), std::move(flatten))))
       signalPassFailure();
   }
 };
