@@ -123,12 +123,10 @@ private:
     return success();
   }
 
-  FailureOr<uint32_t> parameterIndex(func::FuncOp func, unsigned i, WeightAttr weight) {
-    auto memref = cast<MemRefType>(func.getArgumentTypes()[i]);
+  uint32_t parameterIndex(MemRefType memref, WeightAttr weight) {
     auto type = RankedTensorType::get(memref.getShape(), memref.getElementType());
     auto key = std::make_pair(Attribute(weight), Type(type));
-    auto [entry, inserted] = parameters.insert({key, ParameterInfo{weight, type}});
-    return static_cast<uint32_t>(entry - parameters.begin());
+    return parameters.insert({key, ParameterInfo{weight, type}}).first - parameters.begin();
   }
 
   FailureOr<Offset<fb::Entry>> emitEntry(func::FuncOp func) {
@@ -156,10 +154,7 @@ private:
         places[argument] = {fb::BindingKind::Output, static_cast<uint32_t>(outputs.size())};
         outputs.push_back(value(name.getValue()));
       } else if (auto weight = func.getArgAttrOfType<WeightAttr>(i, "v4.weight")) {
-        FailureOr<uint32_t> index = parameterIndex(func, i, weight);
-        if (failed(index))
-          return failure();
-        places[argument] = {fb::BindingKind::Parameter, *index};
+        places[argument] = {fb::BindingKind::Parameter, parameterIndex(type, weight)};
       } else if (auto state = func.getArgAttrOfType<StateAttr>(i, "v4.state")) {
         FailureOr<uint32_t> index = stateIndex(func, state, type);
         if (failed(index))

@@ -1,19 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // v4c: a checkpoint directory or a graph to a module file.
 
-#include "dialects/V4.h"
 #include "frontend/ImportModel.h"
 #include "frontend/Report.h"
 #include "lowering/EmitModule.h"
-#include "lowering/Passes.h"
-#include "lowering/Stages.h"
-#include "lowering/TransformOps.h"
-#include "passes/Passes.h"
 #include "tools/Options.h"
+#include "tools/Registration.h"
 
 #include "mlir/IR/AsmState.h"
-#include "mlir/InitAllDialects.h"
-#include "mlir/InitAllExtensions.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/Timing.h"
@@ -579,12 +573,10 @@ int main(int argc, char **argv) {
   }
 
   DialectRegistry registry;
-  registerAllDialects(registry);
-  registerAllExtensions(registry);
-  registry.insert<V4Dialect>();
-  registerBufferizableOpInterfaceModels(registry);
-  mlir::v4::registerTransformOps(registry);
+  registerEverything(registry);
   MLIRContext context(registry);
+  // A diagnostic names file and value; the whole operation behind it may be a function of thousands of arguments.
+  context.printOpOnDiagnostic(false);
   context.loadDialect<V4Dialect>();
   loadFrontendDialects(&context);
   if (options.has("list"))
