@@ -142,6 +142,10 @@ void printText(const fbs::Module &module) {
 
 class DumpWriter : public JsonWriter {
 public:
+  DumpWriter &key(std::string_view name) {
+    JsonWriter::key(name);
+    return *this;
+  }
   void shape(const flatbuffers::Vector<uint64_t> &extents) {
     open('[');
     for (uint64_t extent : extents)
