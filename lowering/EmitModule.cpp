@@ -295,7 +295,7 @@ private:
     auto type = model.getAs<StringAttr>("model_type");
     return fb::CreateModel(b, b.CreateString(type ? type.getValue().str() : ""), integer("vocab_size"), integer("hidden_size"),
                            integer("streams"), integer("layers"), integer("max_context"), integer("eos_token"),
-                           boolean("logits_all"), boolean("mtp"));
+                           boolean("logits_all"), boolean("mtp"), integer("experts_per_token"));
   }
 
   Offset<fb::Provenance> emitProvenance() {
