@@ -487,6 +487,7 @@ void Importer::setModuleAttributes() {
                                    integer("vocab_size", config.vocabSize), integer("hidden_size", config.hiddenSize),
                                    integer("streams", config.streams), integer("layers", config.layers),
                                    integer("max_context", options.maxContext), integer("eos_token", config.eosToken),
+                                   integer("experts_per_token", config.expertsPerToken),
                                    b.getNamedAttr("logits_all", b.getBoolAttr(options.logitsAll)),
                                    b.getNamedAttr("mtp", b.getBoolAttr(options.mtp || options.layer == "mtp"))}));
   SmallVector<StringRef> ignored(parameters.ignored.begin(), parameters.ignored.end());

@@ -43,13 +43,12 @@ static std::optional<fb::DType> dtypeOf(Type type) {
   return std::nullopt;
 }
 
-static std::optional<fb::EntryKind> entryKindOf(StringRef name) {
-  return llvm::StringSwitch<std::optional<fb::EntryKind>>(name)
+static fb::EntryKind entryKindOf(StringRef name) {
+  return llvm::StringSwitch<fb::EntryKind>(name)
       .Case("decode", fb::EntryKind::Decode)
       .Case("prefill", fb::EntryKind::Prefill)
       .Case("mtp_decode", fb::EntryKind::MtpDecode)
-      .Case("mtp_prefill", fb::EntryKind::MtpPrefill)
-      .Default(std::nullopt);
+      .Case("mtp_prefill", fb::EntryKind::MtpPrefill);
 }
 
 namespace {
@@ -70,21 +69,21 @@ public:
   Emitter(ModuleOp module, const EmitOptions &options) : module(module), options(options), symbols(module) {}
 
   FailureOr<std::string> emit(bool &environment) {
+    auto isEntry = [](func::FuncOp func) { return func->hasAttr("v4.entry"); };
+    if (llvm::none_of(module.getOps<func::FuncOp>(), isEntry))
+      return module.emitError("has no entry function (attribute v4.entry)");
     FailureOr<CpuImage> image = compileCpuImage(module, options.cpu, environment);
     if (failed(image) || failed(collectKernels()))
       return failure();
     std::vector<Offset<fb::Entry>> entries;
     for (auto func : module.getOps<func::FuncOp>()) {
-      if (!func->hasAttr("v4.entry"))
+      if (!isEntry(func))
         continue;
       FailureOr<Offset<fb::Entry>> entry = emitEntry(func);
       if (failed(entry))
         return failure();
       entries.push_back(*entry);
     }
-    if (entries.empty())
-      return module.emitError("has no entry function (attribute v4.entry)");
-
     auto model = emitModel();
     if (failed(model))
       return failure();
@@ -132,17 +131,18 @@ private:
 
   FailureOr<Offset<fb::Entry>> emitEntry(func::FuncOp func) {
     Location loc = func.getLoc();
-    StringRef kindName = func->getAttrOfType<StringAttr>("v4.entry").getValue();
-    auto kind = entryKindOf(kindName);
+    // The dialect's verifier has seen that both attributes are there, and their values.
+    fb::EntryKind kind = entryKindOf(func->getAttrOfType<StringAttr>("v4.entry").getValue());
     auto rows = func->getAttrOfType<IntegerAttr>("v4.rows");
-    if (!kind || !rows)
-      return emitError(loc) << "entry '" << func.getName() << "' needs v4.entry = decode, prefill, mtp_decode or mtp_prefill, and v4.rows";
     std::vector<Offset<fb::Value>> inputs, outputs;
     DenseMap<Value, Place> places;
     uint64_t arena = 0;
     for (BlockArgument argument : func.getArguments()) {
       unsigned i = argument.getArgNumber();
-      auto type = cast<MemRefType>(argument.getType());
+      auto type = dyn_cast<MemRefType>(argument.getType());
+      if (!type || !type.hasStaticShape() || !dtypeOf(type.getElementType()))
+        return emitError(loc) << "argument " << i << " of entry '" << func.getName() << "' is " << argument.getType()
+                              << "; accepted: buffers of static shape of i8, i32, i64, bf16, f32, f8E4M3FN or f8E8M0FNU";
       auto value = [&](StringRef name) {
         std::vector<uint64_t> shape(type.getShape().begin(), type.getShape().end());
         return fb::CreateValue(b, b.CreateString(name.str()), *dtypeOf(type.getElementType()), b.CreateVector(shape));
@@ -172,7 +172,7 @@ private:
     entryRows = rows.getInt();
     if (failed(flatten(func, places, "")))
       return failure();
-    return fb::CreateEntry(b, b.CreateString(func.getName().str()), *kind, rows.getInt(), arena, b.CreateVector(inputs),
+    return fb::CreateEntry(b, b.CreateString(func.getName().str()), kind, rows.getInt(), arena, b.CreateVector(inputs),
                            b.CreateVector(outputs), b.CreateVector(launches), b.CreateVector(taps));
   }
 
@@ -295,7 +295,7 @@ private:
     auto type = model.getAs<StringAttr>("model_type");
     return fb::CreateModel(b, b.CreateString(type ? type.getValue().str() : ""), integer("vocab_size"), integer("hidden_size"),
                            integer("streams"), integer("layers"), integer("max_context"), integer("eos_token"),
-                           boolean("logits_all"), boolean("mtp"));
+                           boolean("logits_all"), boolean("mtp"), integer("experts_per_token"));
   }
 
   Offset<fb::Provenance> emitProvenance() {

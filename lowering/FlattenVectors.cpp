@@ -100,13 +100,16 @@ struct FlattenVectorsPass : v4::impl::FlattenVectorsPassBase<FlattenVectorsPass>
   void runOnOperation() override {
     RewritePatternSet own(&getContext());
     own.add<ReadPairs, StretchInPlace>(&getContext());
-    if (failed(applyPatternsGreedily(getOperation(), std::move(own))))
-      return signalPassFailure();
-    RewritePatternSet patterns(&getContext());
-    vector::populateFlattenVectorTransferPatterns(patterns);
-    vector::populateVectorTransferPermutationMapLoweringPatterns(patterns);
-    vector::populateVectorShapeCastLoweringPatterns(patterns);
-    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+    // Broadcasts leave the transfers before these are flattened: that pattern reads past the shape of a buffer which has
+    // a lower rank than the vector.
+    RewritePatternSet maps(&getContext());
+    vector::populateVectorTransferPermutationMapLoweringPatterns(maps);
+    RewritePatternSet flatten(&getContext());
+    vector::populateFlattenVectorTransferPatterns(flatten);
+    vector::populateVectorShapeCastLoweringPatterns(flatten);
+    if (failed(applyPatternsGreedily(getOperation(), std::move(own))) ||
+        failed(applyPatternsGreedily(getOperation(), std::move(maps))) ||
+        failed(applyPatternsGreedily(getOperation(), std::move(flatten))))
       signalPassFailure();
   }
 };

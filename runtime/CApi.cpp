@@ -129,6 +129,16 @@ v4_status *v4_weights_load(const v4_module *module, const char *path, v4_weights
   return nullptr;
 }
 
+v4_status *v4_weights_random(const v4_module *module, uint64_t seed, v4_weights **out) {
+  if (!module || !out)
+    return missing("v4_weights_random", module ? "out" : "module");
+  auto weights = Weights::random(module->impl, seed);
+  if (!weights)
+    return weights.takeStatus().release();
+  *out = new v4_weights{std::move(*weights)};
+  return nullptr;
+}
+
 void v4_weights_free(v4_weights *weights) {
   delete weights;
 }

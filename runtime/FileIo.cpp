@@ -136,6 +136,21 @@ Expected<MappedFile> MappedFile::open(const std::string &path) {
   return file;
 }
 
+std::optional<uint64_t> availableMemory() {
+  int descriptor = ::open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0)
+    return std::nullopt;
+  std::array<char, 4096> text;
+  ssize_t count = ::read(descriptor, text.data(), text.size() - 1);
+  ::close(descriptor);
+  text[count > 0 ? static_cast<size_t>(count) : 0] = '\0';
+  constexpr char label[] = "MemAvailable:";
+  const char *line = std::strstr(text.data(), label);
+  if (!line)
+    return std::nullopt;
+  return std::strtoull(line + sizeof label - 1, nullptr, 10) * 1024;
+}
+
 void MappedFile::drop(Bytes range) const {
   const uintptr_t page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   uintptr_t begin = (reinterpret_cast<uintptr_t>(range.data()) + page - 1) / page * page;
@@ -254,6 +269,15 @@ Status OutputFile::write(const void *data, size_t size) {
     data = static_cast<const char *>(data) + part;
     size -= part;
   }
+  return {};
+}
+
+Status OutputFile::skip(uint64_t size) {
+  V4_RETURN_IF_ERROR(flush());
+  // Seeking alone would leave a hole at the end out of the file.
+  off_t end = ::lseek(descriptor, static_cast<off_t>(size), SEEK_CUR);
+  if (end < 0 || ::ftruncate(descriptor, end) != 0)
+    return errnoStatus("cannot write", name, errno);
   return {};
 }
 

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -46,6 +47,9 @@ private:
   std::byte *base = nullptr;
   uint64_t length = 0;
 };
+
+/// Bytes that new pages can take without swapping; nothing when the system does not say.
+std::optional<uint64_t> availableMemory();
 
 /// A regular file mapped for reading.
 class MappedFile {
@@ -99,6 +103,8 @@ public:
 
   Status write(const void *data, size_t size);
   Status write(std::string_view text) { return write(text.data(), text.size()); }
+  /// `size` zero bytes that take no space where the file system has holes. For regular files only.
+  Status skip(uint64_t size);
   Status commit();
   const std::string &path() const { return name; }
 

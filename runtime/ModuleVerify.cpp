@@ -130,6 +130,9 @@ private:
       uint64_t rows = parameter.rows();
       if (rows && parameter.shape()->Get(0) != rows)
         return bad(where, "a table of ", rows, " rows has the shape ", shapeText(*parameter.shape()));
+      if (rows && rows < model->experts_per_token())
+        return bad(where, "a table of ", rows, " rows is too small for the model's ", model->experts_per_token(),
+                   " experts per token");
       V4_RETURN_IF_ERROR(verifySource(where, parameter, rows ? bytes / rows : bytes));
       parameterBytes.push_back(bytes);
     }

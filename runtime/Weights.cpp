@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Every parameter finds its tensor and every tensor its parameter; payloads stay where they are mapped.
 #include "runtime/Weights.h"
+#include "runtime/RandomTensor.h"
 
 #include <algorithm>
 #include <cstring>
@@ -42,6 +43,51 @@ Expected<std::shared_ptr<const Weights>> Weights::load(std::shared_ptr<const Mod
                      "compiled from this one");
   }
   return std::shared_ptr<const Weights>(std::move(weights));
+}
+
+Expected<std::shared_ptr<const Weights>> Weights::random(std::shared_ptr<const Module> module, uint64_t seed) {
+  auto weights = std::make_shared<Weights>();
+  weights->owner = std::move(module);
+  const auto *parameters = weights->owner->root().parameters();
+  // Token tables hold expert numbers; the expert tables say how many there are.
+  uint64_t total = 0, experts = 1;
+  for (uint32_t i = 0; parameters && i != parameters->size(); ++i) {
+    const fbs::Parameter &parameter = *parameters->Get(i);
+    if (!RandomTensor::supports(dtypeName(parameter.source()->dtype())))
+      return invalid("parameter '", parameter.name()->string_view(), "' is ", dtypeName(parameter.source()->dtype()),
+                     ", for which there are no random values; load a checkpoint");
+    total += arrayBytes(parameter.dtype(), *parameter.shape());
+    experts = std::max<uint64_t>(experts, parameter.rows());
+  }
+  if (std::optional<uint64_t> available = availableMemory(); available && total > *available)
+    return environment("the random weights take ", total, " bytes of memory, and ", *available, " are available");
+  for (uint32_t i = 0; parameters && i != parameters->size(); ++i)
+    V4_RETURN_IF_ERROR(weights->generate(*parameters->Get(i), seed, experts));
+  return std::shared_ptr<const Weights>(std::move(weights));
+}
+
+Status Weights::generate(const fbs::Parameter &parameter, uint64_t seed, uint64_t experts) {
+  const fbs::Source &source = *parameter.source();
+  std::string_view pattern = source.tensor()->string_view();
+  bool perRow = pattern.find("{e}") != std::string_view::npos;
+  uint32_t rows = std::max(parameter.rows(), 1u);
+  uint64_t rowBytes = arrayBytes(parameter.dtype(), *parameter.shape(), parameter.rows() ? 1 : 0);
+  uint64_t columns = source.shape()->Get(source.shape()->size() - 1);
+  RandomIds ids = {columns, std::max(experts, columns)};
+  Expected<Pages> pages = Pages::allocate(rowBytes * rows, "random weights");
+  V4_RETURN_IF_ERROR(pages);
+  Bound out;
+  out.base = pages->data();
+  for (uint32_t row = 0; row != rows; ++row) {
+    uint64_t offset = source.offset() + (perRow ? 0 : row * source.stride());
+    RandomTensor(seed, rowName(pattern, row), dtypeName(source.dtype()), ids)
+        .fill(offset, {pages->data() + row * rowBytes, rowBytes});
+    if (parameter.rows())
+      out.offsets.push_back(static_cast<int64_t>(row * rowBytes));
+  }
+  copies.push_back(std::move(*pages));
+  bound.push_back(std::move(out));
+  return {};
 }
 
 Status Weights::checkTensor(const fbs::Parameter &parameter, const std::string &name, std::vector<bool> &seen,

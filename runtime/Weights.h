@@ -17,12 +17,16 @@ public:
 
   static Expected<std::shared_ptr<const Weights>> load(std::shared_ptr<const Module> module, const std::string &path);
 
+  /// The bytes that RandomTensor gives the checkpoint's tensors, in memory.
+  static Expected<std::shared_ptr<const Weights>> random(std::shared_ptr<const Module> module, uint64_t seed);
+
   const Bound &parameter(uint32_t index) const { return bound[index]; }
   const std::shared_ptr<const Module> &module() const { return owner; }
   uint64_t copiedBytes() const { return copied; }
 
 private:
   Status bind(const fbs::Parameter &parameter, std::vector<bool> &seen);
+  Status generate(const fbs::Parameter &parameter, uint64_t seed, uint64_t experts);
   Status checkTensor(const fbs::Parameter &parameter, const std::string &name, std::vector<bool> &seen,
                      const Checkpoint::Tensor *&out) const;
   Expected<const std::byte *> aligned(const Checkpoint::Tensor &tensor, Bytes range, unsigned alignment);
@@ -31,7 +35,7 @@ private:
   std::shared_ptr<const Module> owner;
   Checkpoint checkpoint;
   std::vector<Bound> bound;
-  std::vector<Pages> copies;
+  std::vector<Pages> copies; // and what was generated
   uint64_t used = 0; // bytes taken from the last of `copies`
   uint64_t copied = 0;
 };

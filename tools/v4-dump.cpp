@@ -2,6 +2,7 @@
 // Prints what a module holds, as text or JSON. Needs no device and runs nothing.
 #include "runtime/Json.h"
 #include "runtime/Module.h"
+#include "tools/JsonWriter.h"
 #include "tools/Options.h"
 
 #include <cstdio>
@@ -79,7 +80,9 @@ void printText(const fbs::Module &module) {
   print(concat("model ", text(model.model_type()), "\n  vocabulary ", model.vocab_size(), ", hidden ",
                model.hidden_size(), ", streams ", model.streams(), ", layers ", model.layers(), ", max context ",
                model.max_context(), ", end token ", model.eos_token(), ", logits ", model.logits_all() ? "all" : "last",
-               ", MTP ", model.mtp() ? "yes" : "no", "\n"));
+               ", MTP ", model.mtp() ? "yes" : "no",
+               model.experts_per_token() ? concat(", experts per token ", model.experts_per_token()) : std::string(),
+               "\n"));
 
   unsigned parameters = module.parameters() ? module.parameters()->size() : 0;
   uint64_t total = 0;
@@ -137,35 +140,11 @@ void printText(const fbs::Module &module) {
 // ---- JSON
 // ------------------------------------------------------------------------------------------------------------
 
-/// Writes JSON as it goes; commas and nesting are its business.
-class JsonWriter {
+class DumpWriter : public JsonWriter {
 public:
-  void open(char bracket) {
-    separate();
-    out += bracket;
-    first = true;
-  }
-  void close(char bracket) {
-    out += bracket;
-    first = false;
-  }
-  JsonWriter &key(std::string_view name) {
-    separate();
-    out += json::quoted(name) + ":";
-    first = true; // the value follows without a comma
+  DumpWriter &key(std::string_view name) {
+    JsonWriter::key(name);
     return *this;
-  }
-  void value(std::string_view string) {
-    separate();
-    out += json::quoted(string);
-  }
-  template <typename T> void number(T value) {
-    separate();
-    out += std::to_string(value);
-  }
-  void boolean(bool value) {
-    separate();
-    out += value ? "true" : "false";
   }
   void shape(const flatbuffers::Vector<uint64_t> &extents) {
     open('[');
@@ -179,25 +158,16 @@ public:
       value(text(list->Get(i)));
     close(']');
   }
-  std::string out;
-
-private:
-  void separate() {
-    if (!first)
-      out += ',';
-    first = false;
-  }
-  bool first = true;
 };
 
-void dimJson(JsonWriter &w, std::string_view name, const fbs::Dim3 *value) {
+void dimJson(DumpWriter &w, std::string_view name, const fbs::Dim3 *value) {
   w.key(name).open('[');
   for (uint32_t extent : {value ? value->x() : 1, value ? value->y() : 1, value ? value->z() : 1})
     w.number(extent);
   w.close(']');
 }
 
-void bindingJson(JsonWriter &w, const fbs::Binding &binding) {
+void bindingJson(DumpWriter &w, const fbs::Binding &binding) {
   w.open('{');
   w.key("kind").value(fbs::EnumNameBindingKind(binding.kind()));
   w.key("index").number(binding.index());
@@ -206,7 +176,7 @@ void bindingJson(JsonWriter &w, const fbs::Binding &binding) {
   w.close('}');
 }
 
-void valuesJson(JsonWriter &w, std::string_view name,
+void valuesJson(DumpWriter &w, std::string_view name,
                 const flatbuffers::Vector<flatbuffers::Offset<fbs::Value>> *values) {
   w.key(name).open('[');
   for (unsigned i = 0; values && i != values->size(); ++i) {
@@ -219,7 +189,7 @@ void valuesJson(JsonWriter &w, std::string_view name,
   w.close(']');
 }
 
-void entryJson(JsonWriter &w, const fbs::Target &target, const fbs::Entry &entry) {
+void entryJson(DumpWriter &w, const fbs::Target &target, const fbs::Entry &entry) {
   w.open('{');
   w.key("name").value(text(entry.name()));
   w.key("kind").value(fbs::EnumNameEntryKind(entry.kind()));
@@ -259,7 +229,7 @@ void entryJson(JsonWriter &w, const fbs::Target &target, const fbs::Entry &entry
   w.close('}');
 }
 
-void targetJson(JsonWriter &w, const fbs::Target &target) {
+void targetJson(DumpWriter &w, const fbs::Target &target) {
   w.open('{');
   w.key("name").value(text(target.name()));
   w.key("features").strings(target.features());
@@ -302,7 +272,7 @@ void targetJson(JsonWriter &w, const fbs::Target &target) {
 }
 
 void printJson(const fbs::Module &module) {
-  JsonWriter w;
+  DumpWriter w;
   w.open('{');
   w.key("schema").value("v4-dump");
   w.key("schema_version").number(1);
@@ -327,6 +297,7 @@ void printJson(const fbs::Module &module) {
   w.key("eos_token").number(model.eos_token());
   w.key("logits_all").boolean(model.logits_all());
   w.key("mtp").boolean(model.mtp());
+  w.key("experts_per_token").number(model.experts_per_token());
   w.close('}');
   w.key("parameters").open('[');
   for (unsigned i = 0; module.parameters() && i != module.parameters()->size(); ++i) {

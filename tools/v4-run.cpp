@@ -6,17 +6,17 @@
 #include "runtime/Npy.h"
 #include "runtime/Safetensors.h"
 #include "runtime/v4.h"
+#include "tools/Handles.h"
 #include "tools/Options.h"
+#include "tools/Process.h"
 
 #include <algorithm>
 #include <array>
 #include <climits>
 #include <cmath>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <map>
-#include <new>
 #include <unistd.h>
 
 using namespace v4;
@@ -63,75 +63,6 @@ ToolSpec toolSpec() {
   };
   tool.footer = "Exit codes: 0 ok, 1 input rejected, 2 usage, 3 environment, 4 comparison failed, 70 internal error.";
   return tool;
-}
-
-// ---- Ending early
-// ----------------------------------------------------------------------------------------------------
-
-int report(const char *kind, v4_code code, std::string_view message) {
-  std::fflush(stdout);
-  std::fprintf(stderr, "v4-run: %s: %.*s\n", kind, static_cast<int>(message.size()), message.data());
-  return code;
-}
-
-int fail(const Status &status) {
-  return report("error", status.code(), status.message());
-}
-
-/// Turns a status of the C interface into one of ours.
-Status take(v4_status *status) {
-  if (!status)
-    return {};
-  Status out(v4_status_code(status), v4_status_message(status));
-  v4_status_free(status);
-  return out;
-}
-
-void writeText(const char *text) {
-  if (::write(STDERR_FILENO, text, std::strlen(text)) < 0)
-    return; // nothing more can be done in a handler
-}
-
-extern "C" void onInterrupt(int) {
-  OutputFile::removeTemporaries();
-  ::_exit(ExitInterrupted);
-}
-
-/// A mapped checkpoint that shrinks under us raises SIGBUS; a module whose code is damaged can raise the others.
-extern "C" void onCrash(int signal) {
-  OutputFile::removeTemporaries();
-  if (signal == SIGBUS) {
-    writeText(
-        "v4-run: error: a mapped file became unreadable while it was used: it was shortened, or the disk failed\n");
-    ::_exit(ExitEnvironment);
-  }
-  const char *launch = v4_current_launch();
-  writeText("v4-run: internal error: crashed");
-  writeText(*launch ? " in launch " : "");
-  writeText(launch);
-  writeText("; the module's code is damaged or v4c has a bug. Run the same command again to reproduce it\n");
-  ::_exit(ExitInternal);
-}
-
-void onNoMemory() {
-  OutputFile::removeTemporaries();
-  writeText("v4-run: error: out of memory\n");
-  ::_exit(ExitEnvironment);
-}
-
-void installHandlers() {
-  std::set_new_handler(onNoMemory);
-  struct sigaction action = {};
-  action.sa_handler = SIG_IGN;
-  ::sigaction(SIGPIPE, &action, nullptr); // a closed stdout becomes an ordinary write error
-  action.sa_handler = onInterrupt;
-  for (int signal : {SIGINT, SIGTERM, SIGHUP})
-    ::sigaction(signal, &action, nullptr);
-#if !defined(__SANITIZE_ADDRESS__) && !(defined(__has_feature) && __has_feature(address_sanitizer))
-  action.sa_handler = onCrash;
-  for (int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT})
-    ::sigaction(signal, &action, nullptr);
-#endif
 }
 
 // ---- Comparison
@@ -542,14 +473,6 @@ Status readTokenFile(const std::string &path, std::vector<int32_t> &out) {
 // ---- The run
 // -----------------------------------------------------------------------------------------------------------
 
-template <auto Free> struct Freer {
-  template <typename T> void operator()(T *handle) const { Free(handle); }
-};
-using ModuleHandle = std::unique_ptr<v4_module, Freer<v4_module_free>>;
-using WeightsHandle = std::unique_ptr<v4_weights, Freer<v4_weights_free>>;
-using SessionHandle = std::unique_ptr<v4_session, Freer<v4_session_free>>;
-using SamplerHandle = std::unique_ptr<v4_sampler, Freer<v4_sampler_free>>;
-
 class Run {
 public:
   Run(const ParsedOptions &options, Command &command) : options(options), command(command) {}
@@ -780,7 +703,7 @@ private:
 } // namespace
 
 int main(int argc, char **argv) {
-  installHandlers();
+  installHandlers("v4-run", v4_current_launch);
   ToolSpec tool = toolSpec();
   ParsedOptions options = parseOptions(tool, argc, argv);
   if (options.exit)

@@ -1,0 +1,665 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Measures a module against what the machine can do: time, bytes and products of every kernel and of whole steps, beside
+// bandwidth and arithmetic peaks from the same run.
+#include "runtime/Module.h"
+#include "runtime/v4.h"
+#include "tools/Handles.h"
+#include "tools/JsonWriter.h"
+#include "tools/Options.h"
+#include "tools/Probe.h"
+#include "tools/Process.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <set>
+
+using namespace v4;
+
+namespace {
+
+ToolSpec toolSpec() {
+  ToolSpec tool;
+  tool.name = "v4-bench";
+  tool.summary = "measures a compiled module and the machine it runs on";
+  tool.usage = "M.v4m --random-weights=SEED|--weights=CHECKPOINT [options]  |  --probe [options]";
+  tool.version = concat("v4-bench ", v4_version());
+  tool.maxPositionals = 1;
+  tool.positionalName = "M.v4m (compile one with v4c)";
+  tool.examples = {
+      {"v4-bench --probe", "bandwidth and arithmetic peaks of this machine"},
+      {"v4-bench m.v4m --random-weights=1 --contexts=4000", "decode and prefill, kernel by kernel, without a checkpoint"},
+      {"v4-bench m.v4m --weights=ckpt --entries=decode --json | jq '.entries[].tokens_per_second'", "for scripts"},
+  };
+  tool.options = {
+      {"weights", "CHECKPOINT", "module", "checkpoint directory"},
+      {"random-weights", "SEED", "module", "random weights in the module's formats: no checkpoint is needed"},
+      {"contexts", "LIST", "module",
+       "contexts of the decode steps, which are the last ones before it (default 4096, or what the module allows)"},
+      {"entries", "LIST", "module", "what to measure (default both); prefill is the largest bucket, from position 0",
+       false, {"decode", "prefill"}, true},
+      {"probe", "", "machine", "measure the machine only"},
+      {"write-target", "F.json", "machine", "with --probe: write the figures to a file"},
+      {"threads", "N", "run", "threads (default: one per CPU)"},
+      {"json", "", "output", "JSON (schema \"v4-bench\", version 1) instead of tables"},
+  };
+  tool.footer = "Bytes: stored weights that a step uses, each once (of expert tables and token tables the rows of its\n"
+                "tokens), and the window and compressed entries behind it. '<': an upper bound, since several tokens may\n"
+                "share experts. GFLOP/s: products with weights only.\n"
+                "Exit codes: 0 ok, 1 input rejected, 2 usage, 3 environment, 70 internal error.";
+  return tool;
+}
+
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// A 64-bit hash, for tokens and states.
+uint64_t scramble(uint64_t x) {
+  x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
+  x = (x ^ x >> 27) * 0x94D049BB133111EBu;
+  return x ^ x >> 31;
+}
+
+// ---- What a step has to move and to multiply
+
+struct Cost {
+  uint64_t weightBytes = 0, stateBytes = 0;
+  bool isBound = false;
+  double flops = 0; // products with weights; 0: none known
+
+  uint64_t bytes() const { return weightBytes + stateBytes; }
+  void add(const Cost &other) {
+    weightBytes += other.weightBytes;
+    stateBytes += other.stateBytes;
+    isBound |= other.isBound;
+    flops += other.flops;
+  }
+};
+
+/// The costs of one entry at one place of a sequence, from the module's description alone.
+class Costs {
+public:
+  /// `tokens` are fed, and `length` is the length of the sequence behind them.
+  Costs(const fbs::Module &module, const fbs::Entry &entry, uint64_t tokens, uint64_t length)
+      : module(module), tokens(tokens), length(length) {
+    // A state is written before it is read, so the last launch that has it is the one that goes through it.
+    std::map<uint32_t, size_t> reader;
+    for (uint32_t i = 0; i != entry.launches()->size(); ++i)
+      forEach(*entry.launches()->Get(i), fbs::BindingKind::State, [&](uint32_t state) { reader[state] = i; });
+    launches.resize(entry.launches()->size());
+    std::set<uint32_t> counted;
+    for (uint32_t i = 0; i != launches.size(); ++i) {
+      const fbs::Launch &launch = *entry.launches()->Get(i);
+      std::set<uint32_t> here;
+      forEach(launch, fbs::BindingKind::Parameter, [&](uint32_t index) {
+        if (!here.insert(index).second)
+          return;
+        Cost cost = parameter(*module.parameters()->Get(index));
+        launches[i].add(cost);
+        if (!counted.insert(index).second)
+          cost.weightBytes = 0;
+        whole.add(cost);
+      });
+    }
+    for (auto [state, launch] : reader) {
+      Cost cost;
+      cost.stateBytes = liveBytes(*module.states()->Get(state));
+      launches[launch].add(cost);
+      whole.add(cost);
+    }
+  }
+
+  std::vector<Cost> launches;
+  Cost whole;
+
+private:
+  template <typename Visit> static void forEach(const fbs::Launch &launch, fbs::BindingKind kind, Visit visit) {
+    for (uint32_t i = 0; launch.bindings() && i != launch.bindings()->size(); ++i)
+      if (launch.bindings()->Get(i)->kind() == kind)
+        visit(launch.bindings()->Get(i)->index());
+  }
+
+  Cost parameter(const fbs::Parameter &parameter) const {
+    std::string_view name = parameter.name()->string_view();
+    const auto &shape = *parameter.shape();
+    uint64_t whole = arrayBytes(parameter.dtype(), shape), rowBytes = whole / shape.Get(0);
+    bool tokenTable = name == "embed.weight" || name.ends_with(".tid2eid");
+    uint64_t perToken = module.model()->experts_per_token(), rows = parameter.rows();
+    Cost cost;
+    cost.weightBytes = whole;
+    if (tokenTable)
+      cost.weightBytes = rowBytes * std::min(tokens, shape.Get(0));
+    if (rows && perToken)
+      cost.weightBytes = rowBytes * std::min(rows, tokens * perToken);
+    cost.isBound = rows && (perToken == 0 || (tokens > 1 && perToken < rows));
+
+    // Matrices that tokens are multiplied with: neither tables of rows, nor scales, nor position biases.
+    bool matrix = shape.size() == (rows ? 3u : 2u) && !tokenTable && parameter.dtype() != fbs::DType::F8E8M0 &&
+                  !name.ends_with(".ape") && (!rows || perToken);
+    if (!matrix)
+      return cost;
+    bool lastRowOnly = (name == "head.weight" || name == "hc_head_fn") && !module.model()->logits_all();
+    double products = static_cast<double>(shape.Get(shape.size() - 2)) * static_cast<double>(shape.Get(shape.size() - 1));
+    if (parameter.dtype() == fbs::DType::I8) // two fp4 values
+      products *= 2;
+    cost.flops = 2 * products * static_cast<double>(lastRowOnly ? 1 : tokens) * static_cast<double>(rows ? perToken : 1);
+    return cost;
+  }
+
+  uint64_t liveBytes(const fbs::State &state) const {
+    uint64_t capacity = state.shape()->Get(0), rowBytes = arrayBytes(state.dtype(), *state.shape(), 1);
+    switch (state.kind()) {
+    case fbs::StateKind::Window:
+      return rowBytes * std::min(length, capacity);
+    case fbs::StateKind::Entries:
+      return rowBytes * std::min(length / state.ratio(), capacity);
+    case fbs::StateKind::KvRows:
+    case fbs::StateKind::ScoreRows:
+      break; // a few rows, whatever the context
+    }
+    return 0;
+  }
+
+  const fbs::Module &module;
+  uint64_t tokens, length;
+};
+
+// ---- Results
+
+struct KernelResult {
+  std::string kernel, place; // the first launch, layer numbers as '*'
+  unsigned launches = 0;
+  double seconds = 0;
+  Cost cost;
+};
+
+struct EntryResult {
+  std::string name;
+  uint64_t context = 0, tokens = 0; // context: length of the sequence behind the step
+  unsigned steps = 0;
+  double seconds = 0, readBytes = 0; // the probe around these steps
+  Cost cost;
+  std::vector<KernelResult> kernels; // slowest first
+};
+
+/// "layers.3.attn.wq_a" as "layers.*.attn.wq_a": launches of one kernel differ in the layer.
+std::string placeOf(std::string_view launch) {
+  std::string out;
+  for (const std::string &part : splitList(launch, '.')) {
+    bool number = !part.empty() && std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; });
+    out += concat(out.empty() ? "" : ".", number ? "*" : part);
+  }
+  return out;
+}
+
+/// Times of launches, by entry and number. The session reports them in order.
+class Recorder {
+public:
+  explicit Recorder(const fbs::Target &target) {
+    for (const fbs::Entry *entry : *target.entries())
+      entries[entry->name()->str()].times.resize(entry->launches()->size());
+  }
+
+  static void onLaunch(void *user, const v4_launch_event *event) {
+    Times &times = static_cast<Recorder *>(user)->entries.find(event->entry)->second;
+    times.times[times.next++] += static_cast<double>(event->duration_ns) * 1e-9;
+    times.next %= times.times.size();
+  }
+
+  /// The launches of the step since the last call.
+  std::vector<double> takeStep(const std::string &entry) {
+    Times &times = entries.find(entry)->second;
+    std::vector<double> out(times.times.size());
+    std::swap(out, times.times);
+    return out;
+  }
+
+private:
+  struct Times {
+    std::vector<double> times;
+    size_t next = 0;
+  };
+  std::map<std::string, Times, std::less<>> entries;
+};
+
+// ---- The measurement
+
+struct Command {
+  std::string module;
+  std::vector<uint64_t> contexts;
+  uint64_t threads = 0, seed = 0;
+  bool decode = true, prefill = true;
+};
+
+class Bench {
+public:
+  Bench(const ParsedOptions &options, Command &command) : options(options), command(command) {}
+
+  Status execute() {
+    V4_RETURN_IF_ERROR(load());
+    Expected<std::unique_ptr<Probe>> created = Probe::create(static_cast<uint32_t>(command.threads));
+    V4_RETURN_IF_ERROR(created);
+    probe = std::move(*created);
+    V4_RETURN_IF_ERROR(createSession());
+    {
+      Progress progress("probe");
+      progress.say("measuring the machine");
+      rates = probe->measureAll();
+    }
+    if (command.decode)
+      for (uint64_t context : command.contexts)
+        V4_RETURN_IF_ERROR(measureDecode(context));
+    if (command.prefill)
+      V4_RETURN_IF_ERROR(measurePrefill());
+    return {};
+  }
+
+  const fbs::Module &root() const { return file.root(); }
+
+  v4_module_info info = {};
+  std::unique_ptr<Probe> probe;
+  MachineRates rates;
+  std::vector<EntryResult> results;
+
+private:
+  Status load() {
+    Expected<ModuleFile> read = ModuleFile::read(command.module);
+    if (!read)
+      return read.takeStatus().in(command.module);
+    file = std::move(*read);
+    v4_module *loaded = nullptr;
+    v4_module_options moduleOptions = {sizeof moduleOptions, "cpu"};
+    V4_RETURN_IF_ERROR(
+        take(v4_module_load_memory(file.bytes().data(), file.bytes().size(), &moduleOptions, &loaded)).in(command.module));
+    module.reset(loaded);
+    info.struct_size = sizeof info;
+    V4_RETURN_IF_ERROR(take(v4_module_get_info(loaded, &info)));
+    for (const fbs::Target *candidate : *root().targets())
+      if (candidate->name()->string_view() == "cpu")
+        target = candidate;
+    for (const fbs::Entry *entry : *target->entries()) {
+      bool isDecode = entry->kind() == fbs::EntryKind::Decode, isPrefill = entry->kind() == fbs::EntryKind::Prefill;
+      if (isDecode)
+        decodeEntry = entry;
+      if (isPrefill && (!prefillEntry || entry->rows() > prefillEntry->rows()))
+        prefillEntry = entry;
+    }
+    if (command.contexts.empty())
+      command.contexts = {std::min<uint64_t>(4096, info.max_context)};
+    for (uint64_t context : command.contexts)
+      if (context > info.max_context)
+        return invalid(command.module, ": a context of ", context, " exceeds the module's max_context of ",
+                       info.max_context, "; compile it with a larger --max-context");
+    return {};
+  }
+
+  Status createSession() {
+    v4_weights *loaded = nullptr;
+    V4_RETURN_IF_ERROR(options.has("weights")
+                           ? take(v4_weights_load(module.get(), options.get("weights").c_str(), &loaded))
+                           : take(v4_weights_random(module.get(), command.seed, &loaded)));
+    weights.reset(loaded);
+    recorder = std::make_unique<Recorder>(*target);
+    v4_observer observer = {};
+    observer.struct_size = sizeof observer;
+    observer.user = recorder.get();
+    observer.launch = Recorder::onLaunch;
+    v4_session_options sessionOptions = {};
+    sessionOptions.struct_size = sizeof sessionOptions;
+    sessionOptions.threads = static_cast<uint32_t>(command.threads);
+    sessionOptions.observer = &observer;
+    v4_session *created = nullptr;
+    V4_RETURN_IF_ERROR(take(v4_session_create(module.get(), weights.get(), &sessionOptions, &created)));
+    session.reset(created);
+    return {};
+  }
+
+  /// Values in -1..1, as normalised keys have.
+  static void randomState(void *, const char *name, uint64_t first, size_t count, float *out) {
+    uint64_t key = 0;
+    for (const char *c = name; *c; ++c)
+      key = scramble(key ^ static_cast<unsigned char>(*c));
+    for (size_t i = 0; i != count; ++i)
+      out[i] = static_cast<float>(scramble(key + first + i) >> 40) * 0x1p-23f - 1.0f;
+  }
+
+  std::vector<int32_t> randomTokens(size_t count) {
+    std::vector<int32_t> tokens(count);
+    for (int32_t &token : tokens)
+      token = static_cast<int32_t>(scramble(++tokenCounter) % info.vocab_size);
+    return tokens;
+  }
+
+  Status measureDecode(uint64_t context) {
+    constexpr uint64_t span = 16; // steps between two fillings of the state
+    uint64_t start = context > span ? context - span : 0;
+    return measure(*decodeEntry, concat("decode at ", context), context, 1, /*warmUp=*/2, [&]() -> Status {
+      uint64_t position = v4_session_position(session.get());
+      if (position < start || position >= context)
+        return take(v4_session_fill(session.get(), start, randomState, nullptr));
+      return {};
+    });
+  }
+
+  Status measurePrefill() {
+    if (!prefillEntry || prefillEntry->rows() > info.max_context)
+      return {};
+    uint64_t rows = prefillEntry->rows();
+    return measure(*prefillEntry, concat("prefill of ", rows), rows, rows, /*warmUp=*/1,
+                   [&] { return take(v4_session_reset(session.get())); });
+  }
+
+  /// Steps until five are done and half a second is over, with the probe before and after.
+  template <typename Prepare>
+  Status measure(const fbs::Entry &entry, const std::string &what, uint64_t context, uint64_t tokens, unsigned warmUp,
+                 Prepare prepare) {
+    constexpr unsigned leastSteps = 5, mostSteps = 64, probes = 3;
+    constexpr double enough = 0.5;
+    Progress progress(what);
+    std::string name = entry.name()->str();
+    std::vector<double> reads, times;
+    std::vector<std::vector<double>> launchTimes;
+    for (unsigned i = 0; i != probes; ++i)
+      reads.push_back(probe->readOnce());
+    double measured = 0;
+    for (unsigned step = 0; step < warmUp + leastSteps || (measured < enough && step < warmUp + mostSteps); ++step) {
+      progress.say(concat("step ", step));
+      V4_RETURN_IF_ERROR(prepare());
+      std::vector<int32_t> ids = randomTokens(tokens);
+      (void)recorder->takeStep(name);
+      double begin = seconds();
+      V4_RETURN_IF_ERROR(take(v4_session_append(session.get(), ids.data(), ids.size())));
+      double time = seconds() - begin;
+      if (step < warmUp)
+        continue;
+      times.push_back(time);
+      measured += time;
+      launchTimes.push_back(recorder->takeStep(name));
+    }
+    for (unsigned i = 0; i != probes; ++i)
+      reads.push_back(probe->readOnce());
+    const float *logits = v4_session_logits(session.get());
+    if (!std::all_of(logits, logits + info.vocab_size, [](float value) { return std::isfinite(value); }))
+      return invalid(what, ": the logits are not finite; the figures would mean nothing");
+
+    EntryResult result;
+    result.name = name;
+    result.context = context;
+    result.tokens = tokens;
+    result.steps = static_cast<unsigned>(times.size());
+    result.seconds = medianOf(times);
+    result.readBytes = medianOf(reads);
+    Costs costs(root(), entry, tokens, context);
+    result.cost = costs.whole;
+    addKernels(entry, costs, launchTimes, result);
+    results.push_back(std::move(result));
+    return {};
+  }
+
+  void addKernels(const fbs::Entry &entry, const Costs &costs, const std::vector<std::vector<double>> &launchTimes,
+                  EntryResult &result) {
+    std::map<uint32_t, size_t> rowOf; // kernel to row
+    std::vector<std::vector<double>> sums;
+    for (uint32_t i = 0; i != entry.launches()->size(); ++i) {
+      const fbs::Launch &launch = *entry.launches()->Get(i);
+      auto [found, isNew] = rowOf.try_emplace(launch.kernel(), result.kernels.size());
+      if (isNew) {
+        KernelResult row;
+        row.kernel = target->kernels()->Get(launch.kernel())->name()->str();
+        row.place = placeOf(launch.name()->string_view());
+        result.kernels.push_back(std::move(row));
+        sums.emplace_back(launchTimes.size());
+      }
+      KernelResult &row = result.kernels[found->second];
+      row.launches += 1;
+      row.cost.add(costs.launches[i]);
+      for (size_t step = 0; step != launchTimes.size(); ++step)
+        sums[found->second][step] += launchTimes[step][i];
+    }
+    for (size_t i = 0; i != sums.size(); ++i)
+      result.kernels[i].seconds = medianOf(std::move(sums[i]));
+    std::sort(result.kernels.begin(), result.kernels.end(), [](const KernelResult &a, const KernelResult &b) {
+      return a.seconds != b.seconds ? a.seconds > b.seconds : a.kernel < b.kernel;
+    });
+  }
+
+  const ParsedOptions &options;
+  Command &command;
+  ModuleFile file;
+  const fbs::Target *target = nullptr;
+  const fbs::Entry *decodeEntry = nullptr, *prefillEntry = nullptr;
+  ModuleHandle module;
+  WeightsHandle weights;
+  std::unique_ptr<Recorder> recorder; // outlives the session, which reports to it
+  SessionHandle session;
+  uint64_t tokenCounter = 0;
+};
+
+// ---- Output
+
+void printRates(const Probe &probe, const MachineRates &rates) {
+  std::printf("machine  %s, %u threads, %s\n", cpuName().c_str(), probe.threads(), std::string(probe.instructions()).c_str());
+  std::printf("  read       %8.1f GB/s\n", rates.readBytes / 1e9);
+  std::printf("  copy       %8.1f GB/s (every byte counted once)\n", rates.copyBytes / 1e9);
+  std::printf("  fp32 FMA   %8.1f GFLOP/s\n", rates.fp32Flops / 1e9);
+  if (rates.bf16DotFlops)
+    std::printf("  bf16 dot   %8.1f GFLOP/s\n", *rates.bf16DotFlops / 1e9);
+}
+
+/// A number, or "-" where there is nothing to say.
+std::string cell(double value, const char *format, bool known, bool isBound = false) {
+  std::array<char, 32> text;
+  std::snprintf(text.data(), text.size(), format, value);
+  return concat(known && isBound ? "<" : "", known ? text.data() : "-");
+}
+
+void printLine(const std::string &name, unsigned launches, double time, double all, const Cost &cost, double read,
+               double peak) {
+  double bytes = static_cast<double>(cost.bytes());
+  bool moves = bytes > 0, multiplies = cost.flops > 0;
+  std::printf("%-58.58s %5u %11.1f %6.1f %10s %8s %7s %9s %7s\n", name.c_str(), launches, time * 1e6, 100 * time / all,
+              cell(bytes / 1e6, "%.3f", moves, cost.isBound).c_str(),
+              cell(bytes / time / 1e9, "%.2f", moves, cost.isBound).c_str(),
+              cell(100 * bytes / time / read, "%.1f", moves, cost.isBound).c_str(),
+              cell(cost.flops / time / 1e9, "%.1f", multiplies).c_str(),
+              cell(100 * cost.flops / time / peak, "%.1f", multiplies).c_str());
+}
+
+void printEntry(const EntryResult &entry, const MachineRates &rates) {
+  std::printf("\n%s, context %llu: %.3f ms (median of %u), %.2f tokens/s, %s%s (weights %s, state %s), read probe %.1f GB/s\n",
+              entry.name.c_str(), static_cast<unsigned long long>(entry.context), entry.seconds * 1e3, entry.steps,
+              static_cast<double>(entry.tokens) / entry.seconds, entry.cost.isBound ? "<" : "",
+              sizeText(entry.cost.bytes()).c_str(), sizeText(entry.cost.weightBytes).c_str(),
+              sizeText(entry.cost.stateBytes).c_str(), entry.readBytes / 1e9);
+  std::printf("%-58s %5s %11s %6s %10s %8s %7s %9s %7s\n", "kernel (first launch)", "calls", "time us", "%", "MB", "GB/s",
+              "read %", "GFLOP/s", "FMA %");
+  for (const KernelResult &kernel : entry.kernels)
+    printLine(concat(kernel.kernel, " (", kernel.place, ")"), kernel.launches, kernel.seconds, entry.seconds, kernel.cost,
+              entry.readBytes, rates.fp32Flops);
+  unsigned launches = 0;
+  for (const KernelResult &kernel : entry.kernels)
+    launches += kernel.launches;
+  printLine("step", launches, entry.seconds, entry.seconds, entry.cost, entry.readBytes, rates.fp32Flops);
+}
+
+void ratesJson(JsonWriter &w, const Probe &probe, const MachineRates &rates) {
+  w.key("cpu").value(cpuName());
+  w.key("threads").number(probe.threads());
+  w.key("instructions").value(probe.instructions());
+  w.key("buffer_bytes").number(probe.bufferBytes());
+  w.key("read_bytes_per_second").real(rates.readBytes);
+  w.key("copy_bytes_per_second").real(rates.copyBytes);
+  w.key("fp32_flops").real(rates.fp32Flops);
+  if (rates.bf16DotFlops)
+    w.key("bf16_dot_flops").real(*rates.bf16DotFlops);
+}
+
+void costJson(JsonWriter &w, const Cost &cost, double time, double read, const MachineRates &rates) {
+  w.key("seconds").real(time);
+  if (cost.bytes()) {
+    w.key("weight_bytes").number(cost.weightBytes);
+    w.key("state_bytes").number(cost.stateBytes);
+    w.key("bytes_are_bound").boolean(cost.isBound);
+    w.key("bytes_per_second").real(static_cast<double>(cost.bytes()) / time);
+    w.key("share_of_read").real(static_cast<double>(cost.bytes()) / time / read);
+  }
+  if (cost.flops > 0) {
+    w.key("flop").real(cost.flops);
+    w.key("flops").real(cost.flops / time);
+    w.key("share_of_fp32").real(cost.flops / time / rates.fp32Flops);
+    if (rates.bf16DotFlops)
+      w.key("share_of_bf16_dot").real(cost.flops / time / *rates.bf16DotFlops);
+  }
+}
+
+void entryJson(JsonWriter &w, const EntryResult &entry, const MachineRates &rates) {
+  w.open('{');
+  w.key("name").value(entry.name);
+  w.key("context").number(entry.context);
+  w.key("tokens").number(entry.tokens);
+  w.key("steps").number(entry.steps);
+  w.key("tokens_per_second").real(static_cast<double>(entry.tokens) / entry.seconds);
+  w.key("read_bytes_per_second").real(entry.readBytes);
+  costJson(w, entry.cost, entry.seconds, entry.readBytes, rates);
+  w.key("kernels").open('[');
+  for (const KernelResult &kernel : entry.kernels) {
+    w.open('{');
+    w.key("name").value(kernel.kernel);
+    w.key("first_launch").value(kernel.place);
+    w.key("launches").number(kernel.launches);
+    costJson(w, kernel.cost, kernel.seconds, entry.readBytes, rates);
+    w.close('}');
+  }
+  w.close(']');
+  w.close('}');
+}
+
+void openDocument(JsonWriter &w, std::string_view schema) {
+  w.open('{');
+  w.key("schema").value(schema);
+  w.key("schema_version").number(1);
+}
+
+int finish() {
+  if (std::fflush(stdout) != 0)
+    return fail(environment("cannot write to standard output"));
+  return ExitOk;
+}
+
+int runProbe(const ParsedOptions &options, const Command &command) {
+  std::optional<OutputFile> file; // opened before the measurement: a path that cannot be written is found out at once
+  if (options.has("write-target")) {
+    Expected<OutputFile> created = OutputFile::create(options.get("write-target"));
+    if (!created)
+      return fail(created.takeStatus());
+    file = std::move(*created);
+  }
+  Expected<std::unique_ptr<Probe>> probe = Probe::create(static_cast<uint32_t>(command.threads));
+  if (!probe)
+    return fail(probe.takeStatus());
+  MachineRates rates;
+  {
+    Progress progress("probe");
+    progress.say("measuring the machine");
+    rates = (*probe)->measureAll();
+  }
+  if (file) {
+    JsonWriter w;
+    openDocument(w, "v4-target");
+    ratesJson(w, **probe, rates);
+    w.close('}');
+    Status status = file->write(w.out + "\n");
+    if (status.ok())
+      status = file->commit();
+    if (!status.ok())
+      return fail(status);
+  }
+  if (options.has("json")) {
+    JsonWriter w;
+    openDocument(w, "v4-bench");
+    w.key("machine").open('{');
+    ratesJson(w, **probe, rates);
+    w.close('}');
+    w.close('}');
+    std::printf("%s\n", w.out.c_str());
+  } else {
+    printRates(**probe, rates);
+  }
+  return finish();
+}
+
+int runBench(const ParsedOptions &options, Command &command) {
+  Bench bench(options, command);
+  Status status = bench.execute();
+  if (!status.ok())
+    return fail(status);
+  if (!options.has("json")) {
+    printRates(*bench.probe, bench.rates);
+    for (const EntryResult &entry : bench.results)
+      printEntry(entry, bench.rates);
+    return finish();
+  }
+  JsonWriter w;
+  openDocument(w, "v4-bench");
+  w.key("machine").open('{');
+  ratesJson(w, *bench.probe, bench.rates);
+  w.close('}');
+  w.key("numerics").value(bench.info.numerics);
+  w.key("kv").value(bench.info.kv);
+  w.key("plan").value(bench.info.plan);
+  w.key("entries").open('[');
+  for (const EntryResult &entry : bench.results)
+    entryJson(w, entry, bench.rates);
+  w.close(']');
+  w.close('}');
+  std::printf("%s\n", w.out.c_str());
+  return finish();
+}
+
+/// Empty, or what is wrong with the command line.
+std::string readCommand(const ParsedOptions &options, Command &command) {
+  bool probe = options.has("probe");
+  if (probe != options.positionals.empty())
+    return probe ? "--probe measures the machine and takes no module" : "give a module, or --probe";
+  for (const char *name : {"weights", "random-weights", "contexts", "entries"})
+    if (probe && options.has(name))
+      return concat("--", name, " needs a module, not --probe");
+  if (!probe && options.has("write-target"))
+    return "--write-target needs --probe";
+  if (!probe && options.has("weights") == options.has("random-weights"))
+    return "give one of --weights=CHECKPOINT and --random-weights=SEED";
+  if (options.has("random-weights") && !parseUnsigned(options.get("random-weights"), command.seed))
+    return concat("--random-weights=", options.get("random-weights"), " is not a whole number from 0");
+  if (options.has("threads") &&
+      (!parseUnsigned(options.get("threads"), command.threads) || command.threads < 1 || command.threads > 1024))
+    return concat("--threads=", options.get("threads"), " is not a whole number from 1 to 1024");
+  if (options.has("contexts") && (!parseUnsignedList(options.get("contexts"), command.contexts) ||
+                                  std::find(command.contexts.begin(), command.contexts.end(), 0u) != command.contexts.end()))
+    return concat("--contexts=", options.get("contexts"), " is not a list of whole numbers from 1");
+  if (options.has("entries")) {
+    std::vector<std::string> entries = splitList(options.get("entries"));
+    command.decode = std::find(entries.begin(), entries.end(), "decode") != entries.end();
+    command.prefill = std::find(entries.begin(), entries.end(), "prefill") != entries.end();
+  }
+  if (!probe)
+    command.module = options.positionals[0];
+  return {};
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  installHandlers("v4-bench", v4_current_launch);
+  ToolSpec tool = toolSpec();
+  ParsedOptions options = parseOptions(tool, argc, argv);
+  if (options.exit)
+    return *options.exit;
+  Command command;
+  if (std::string wrong = readCommand(options, command); !wrong.empty())
+    return usageError(tool, wrong);
+  return options.has("probe") ? runProbe(options, command) : runBench(options, command);
+}
