@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What this machine can do at most, measured: the yardstick for kernels. Work is handed to threads as kernels' workgroups
-// are.
+// What this machine can do at most, measured: the yardstick for kernels. Work is handed to threads as kernels'
+// workgroups are.
 #ifndef V4_TOOLS_PROBE_H
 #define V4_TOOLS_PROBE_H
 
@@ -16,10 +16,10 @@ namespace v4 {
 
 /// Rates per second. What this CPU has no instructions for is missing.
 struct MachineRates {
-  double readBytes = 0;                // memory to registers
-  double copyBytes = 0;                // memory to memory; every byte counted once
-  double fp32Flops = 0;                // multiply-adds in fp32, two operations each
-  std::optional<double> bf16DotFlops;  // products of bf16 pairs summed in fp32
+  double readBytes = 0;               // memory to registers
+  double copyBytes = 0;               // memory to memory; every byte counted once
+  double fp32Flops = 0;               // multiply-adds in fp32, two operations each
+  std::optional<double> bf16DotFlops; // products of bf16 pairs summed in fp32
 };
 
 class Probe {
