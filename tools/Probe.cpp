@@ -206,14 +206,12 @@ Expected<std::unique_ptr<Probe>> Probe::create(uint32_t threads) {
   V4_RETURN_IF_ERROR(probe->pool.start(probe->threadCount));
   long cache = std::max(::sysconf(_SC_LEVEL3_CACHE_SIZE), ::sysconf(_SC_LEVEL2_CACHE_SIZE));
   uint64_t bytes = std::max<uint64_t>(uint64_t(1) << 28, 8 * static_cast<uint64_t>(std::max(cache, 0L)));
-  bytes = std::min<uint64_t>(bytes, uint64_t(4) << 30) / pieceBytes * pieceBytes;
+  bytes = std::min<uint64_t>(bytes, uint64_t(4) << 30) / (2 * pieceBytes) * (2 * pieceBytes);
   // Prefetches reach beyond the end; they fault silently.
-  for (Pages *pages : {&probe->source, &probe->target}) {
-    Expected<Pages> allocated = Pages::allocate(bytes, "the buffers of the probe");
-    V4_RETURN_IF_ERROR(allocated);
-    *pages = std::move(*allocated);
-    std::memset(pages->data(), 0x3C, bytes); // the pages exist, and hold ordinary numbers
-  }
+  Expected<Pages> buffer = Pages::allocate(bytes, "the buffer of the probe");
+  V4_RETURN_IF_ERROR(buffer);
+  probe->buffer = std::move(*buffer);
+  std::memset(probe->buffer.data(), 0x3C, bytes); // the pages exist, and hold ordinary numbers
   return probe;
 }
 
@@ -222,7 +220,7 @@ std::string_view Probe::instructions() const {
 }
 
 double Probe::rate(KernelFunction function, uint32_t workgroups, double unitsPerWorkgroup) {
-  void *bindings[] = {source.data(), target.data()};
+  void *bindings[] = {buffer.data(), buffer.data() + buffer.size() / 2}; // copies go from one half to the other
   double begin = seconds();
   pool.run(function, bindings, workgroups);
   return unitsPerWorkgroup * workgroups / (seconds() - begin);
@@ -237,12 +235,12 @@ template <typename Once> double Probe::median(unsigned repetitions, Once once) {
 }
 
 double Probe::readOnce() {
-  return rate(peakLoop().read, static_cast<uint32_t>(source.size() / pieceBytes), pieceBytes);
+  return rate(peakLoop().read, static_cast<uint32_t>(buffer.size() / pieceBytes), pieceBytes);
 }
 
 MachineRates Probe::measureAll() {
-  constexpr unsigned repetitions = 15;
-  uint32_t pieces = static_cast<uint32_t>(source.size() / pieceBytes), loops = 16 * threadCount;
+  constexpr unsigned repetitions = 9;
+  uint32_t pieces = static_cast<uint32_t>(buffer.size() / pieceBytes / 2), loops = 16 * threadCount;
   MachineRates rates;
   rates.readBytes = median(repetitions, [&] { return readOnce(); });
   rates.copyBytes = std::max(median(repetitions, [&] { return rate(copyStreaming, pieces, pieceBytes); }),

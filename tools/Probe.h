@@ -24,7 +24,7 @@ struct MachineRates {
 
 class Probe {
 public:
-  /// `threads` counts the caller. Takes two buffers that are far larger than the caches.
+  /// `threads` counts the caller. Takes a buffer that is far larger than the caches.
   static Expected<std::unique_ptr<Probe>> create(uint32_t threads);
 
   /// The median of some repetitions of each.
@@ -33,7 +33,7 @@ public:
   double readOnce();
 
   uint32_t threads() const { return threadCount; }
-  uint64_t bufferBytes() const { return source.size(); }
+  uint64_t bufferBytes() const { return buffer.size(); }
   /// The instructions that the arithmetic peaks use: "avx512f", "avx2+fma" or "sse2".
   std::string_view instructions() const;
 
@@ -42,7 +42,7 @@ private:
   template <typename Once> double median(unsigned repetitions, Once once);
 
   ThreadPool pool;
-  Pages source, target;
+  Pages buffer;
   uint32_t threadCount = 1;
 };
 
