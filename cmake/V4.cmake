@@ -29,7 +29,9 @@ function(v4_use_mlir_settings name)
     target_compile_options(${name} PRIVATE -fno-rtti)
   endif()
   target_link_libraries(${name} PUBLIC MLIR LLVM)
-  set_target_properties(${name} PROPERTIES BUILD_RPATH "${LLVM_LIBRARY_DIR}" INSTALL_RPATH "${LLVM_LIBRARY_DIR}")
+  # Default visibility: plugins of v4-opt use the classes of the dialect.
+  set_target_properties(${name} PROPERTIES BUILD_RPATH "${LLVM_LIBRARY_DIR}" INSTALL_RPATH "${LLVM_LIBRARY_DIR}"
+    CXX_VISIBILITY_PRESET default)
 endfunction()
 
 function(v4_use_mlir name)

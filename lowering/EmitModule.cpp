@@ -43,13 +43,12 @@ static std::optional<fb::DType> dtypeOf(Type type) {
   return std::nullopt;
 }
 
-static std::optional<fb::EntryKind> entryKindOf(StringRef name) {
-  return llvm::StringSwitch<std::optional<fb::EntryKind>>(name)
+static fb::EntryKind entryKindOf(StringRef name) {
+  return llvm::StringSwitch<fb::EntryKind>(name)
       .Case("decode", fb::EntryKind::Decode)
       .Case("prefill", fb::EntryKind::Prefill)
       .Case("mtp_decode", fb::EntryKind::MtpDecode)
-      .Case("mtp_prefill", fb::EntryKind::MtpPrefill)
-      .Default(std::nullopt);
+      .Case("mtp_prefill", fb::EntryKind::MtpPrefill);
 }
 
 namespace {
@@ -70,21 +69,21 @@ public:
   Emitter(ModuleOp module, const EmitOptions &options) : module(module), options(options), symbols(module) {}
 
   FailureOr<std::string> emit(bool &environment) {
+    auto isEntry = [](func::FuncOp func) { return func->hasAttr("v4.entry"); };
+    if (llvm::none_of(module.getOps<func::FuncOp>(), isEntry))
+      return module.emitError("has no entry function (attribute v4.entry)");
     FailureOr<CpuImage> image = compileCpuImage(module, options.cpu, environment);
     if (failed(image) || failed(collectKernels()))
       return failure();
     std::vector<Offset<fb::Entry>> entries;
     for (auto func : module.getOps<func::FuncOp>()) {
-      if (!func->hasAttr("v4.entry"))
+      if (!isEntry(func))
         continue;
       FailureOr<Offset<fb::Entry>> entry = emitEntry(func);
       if (failed(entry))
         return failure();
       entries.push_back(*entry);
     }
-    if (entries.empty())
-      return module.emitError("has no entry function (attribute v4.entry)");
-
     auto model = emitModel();
     if (failed(model))
       return failure();
@@ -124,27 +123,26 @@ private:
     return success();
   }
 
-  FailureOr<uint32_t> parameterIndex(func::FuncOp func, unsigned i, WeightAttr weight) {
-    auto memref = cast<MemRefType>(func.getArgumentTypes()[i]);
+  uint32_t parameterIndex(MemRefType memref, WeightAttr weight) {
     auto type = RankedTensorType::get(memref.getShape(), memref.getElementType());
     auto key = std::make_pair(Attribute(weight), Type(type));
-    auto [entry, inserted] = parameters.insert({key, ParameterInfo{weight, type}});
-    return static_cast<uint32_t>(entry - parameters.begin());
+    return parameters.insert({key, ParameterInfo{weight, type}}).first - parameters.begin();
   }
 
   FailureOr<Offset<fb::Entry>> emitEntry(func::FuncOp func) {
     Location loc = func.getLoc();
-    StringRef kindName = func->getAttrOfType<StringAttr>("v4.entry").getValue();
-    auto kind = entryKindOf(kindName);
+    // The dialect's verifier has seen that both attributes are there, and their values.
+    fb::EntryKind kind = entryKindOf(func->getAttrOfType<StringAttr>("v4.entry").getValue());
     auto rows = func->getAttrOfType<IntegerAttr>("v4.rows");
-    if (!kind || !rows)
-      return emitError(loc) << "entry '" << func.getName() << "' needs v4.entry = decode, prefill, mtp_decode or mtp_prefill, and v4.rows";
     std::vector<Offset<fb::Value>> inputs, outputs;
     DenseMap<Value, Place> places;
     uint64_t arena = 0;
     for (BlockArgument argument : func.getArguments()) {
       unsigned i = argument.getArgNumber();
-      auto type = cast<MemRefType>(argument.getType());
+      auto type = dyn_cast<MemRefType>(argument.getType());
+      if (!type || !type.hasStaticShape() || !dtypeOf(type.getElementType()))
+        return emitError(loc) << "argument " << i << " of entry '" << func.getName() << "' is " << argument.getType()
+                              << "; accepted: buffers of static shape of i8, i32, i64, bf16, f32, f8E4M3FN or f8E8M0FNU";
       auto value = [&](StringRef name) {
         std::vector<uint64_t> shape(type.getShape().begin(), type.getShape().end());
         return fb::CreateValue(b, b.CreateString(name.str()), *dtypeOf(type.getElementType()), b.CreateVector(shape));
@@ -156,10 +154,7 @@ private:
         places[argument] = {fb::BindingKind::Output, static_cast<uint32_t>(outputs.size())};
         outputs.push_back(value(name.getValue()));
       } else if (auto weight = func.getArgAttrOfType<WeightAttr>(i, "v4.weight")) {
-        FailureOr<uint32_t> index = parameterIndex(func, i, weight);
-        if (failed(index))
-          return failure();
-        places[argument] = {fb::BindingKind::Parameter, *index};
+        places[argument] = {fb::BindingKind::Parameter, parameterIndex(type, weight)};
       } else if (auto state = func.getArgAttrOfType<StateAttr>(i, "v4.state")) {
         FailureOr<uint32_t> index = stateIndex(func, state, type);
         if (failed(index))
@@ -177,7 +172,7 @@ private:
     entryRows = rows.getInt();
     if (failed(flatten(func, places, "")))
       return failure();
-    return fb::CreateEntry(b, b.CreateString(func.getName().str()), *kind, rows.getInt(), arena, b.CreateVector(inputs),
+    return fb::CreateEntry(b, b.CreateString(func.getName().str()), kind, rows.getInt(), arena, b.CreateVector(inputs),
                            b.CreateVector(outputs), b.CreateVector(launches), b.CreateVector(taps));
   }
 

@@ -162,7 +162,7 @@ private:
         outs.push_back(escape.destination);
       auto forall = scf::ForallOp::create(b, loc, lower, upper, steps, outs, std::nullopt);
       OpBuilder inner(forall.getTerminator());
-      SmallVector<OpFoldResult> offsets(forall.getInductionVars().begin(), forall.getInductionVars().end());
+      SmallVector<OpFoldResult> offsets = getAsOpFoldResult(forall.getInductionVars());
       IRMapping map;
       for (TileInterface op : nest.ops) {
         SmallVector<Value> operands;

@@ -58,9 +58,10 @@ def FlattenVectorsPass : Pass<"v4-flatten-vectors"> {
   let summary = "transfers of contiguous rows as one-dimensional vectors";
   let description = [{
     Upstream's patterns that flatten contiguous vector transfers and drop unit dimensions, which upstream exposes as test passes only. A 16x2
-    transfer is otherwise split into 16 loads.
+    transfer is otherwise split into 16 loads. A transpose of a broadcast becomes a broadcast, which upstream's patterns leave to
+    element-by-element moves, and a read of every second element a read of pairs and a `vector.deinterleave`.
   }];
-  let dependentDialects = ["::mlir::memref::MemRefDialect", "::mlir::vector::VectorDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect", "::mlir::vector::VectorDialect"];
 }
 
 def FormPhasesPass : Pass<"v4-form-phases", "::mlir::func::FuncOp"> {

@@ -69,11 +69,29 @@ DiagnosedSilenceableFailure transform::TileTransformOp::applyToOne(transform::Tr
     foldedSizes.push_back(rewriter.getIndexAttr(size));
   options.tilingOptions.setTileSizes(foldedSizes).setInterchange(order);
   std::optional<StringRef> fuse = getFuse();
-  options.setFusionControlFn([&](tensor::ExtractSliceOp slice, OpResult producer,
-                                 bool) -> std::optional<scf::SCFTileAndFuseOptions::ControlFnResult> {
+  Block *block = target->getBlock();
+  // Whether every loop that is made moves on in the operand that `producer` is: else its tiles are computed repeatedly.
+  auto isWalkedByAll = [&](OpResult producer) {
+    for (OpOperand &operand : op->getOpOperands())
+      if (operand.get() == producer)
+        for (auto [i, size] : llvm::enumerate(sizes))
+          if (size != 0 && !op.getMatchingIndexingMap(&operand).isFunctionOfDim(i))
+            return false;
+    return true;
+  };
+  bool tilesReduction = false;
+  for (auto [kind, size] : llvm::zip(kinds, sizes))
+    tilesReduction |= kind == utils::IteratorType::reduction && size != 0;
+  options.setFusionControlFn([&](tensor::ExtractSliceOp slice, OpResult producer, bool isDestination)
+                                 -> std::optional<scf::SCFTileAndFuseOptions::ControlFnResult> {
     if (!fuse || slice.getSourceType() == slice.getResultType())
       return std::nullopt;
+    // What a sum starts from is computed before its first step, not in every one.
+    if (isDestination && tilesReduction)
+      return std::nullopt;
     if (*fuse == "all" || hasReduction(producer.getOwner()) || isa<linalg::FillOp>(producer.getOwner()))
+      return scf::SCFTileAndFuseOptions::ControlFnResult{};
+    if (*fuse == "local" && producer.getOwner()->getBlock() == block && isWalkedByAll(producer))
       return scf::SCFTileAndFuseOptions::ControlFnResult{};
     return std::nullopt;
   });

@@ -19,8 +19,10 @@ def V4_TileTransformOp : Op<Transform_Dialect, "v4.tile", [FunctionalStyleTransf
     a dynamic last tile.
 
     With `unless_below`, an op whose whole iteration space is at most that many points is left as it is. `fuse` pulls producers
-    into the loops: `reductions` those with a reduction loop and fills, `all` also elementwise ones; a producer that every
-    iteration would compute as a whole stays outside.
+    into the loops: `reductions` those with a reduction loop and fills, `all` also elementwise ones, `local` also elementwise ones
+    that stand in the same block and of which no element is computed twice: one that stands outside of a loop around the op serves
+    all iterations of that loop. A producer
+    that every iteration would compute as a whole stays outside.
   }];
   let arguments = (ins TransformHandleTypeInterface:$target, DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$rows,
     DefaultValuedAttr<I64Attr, "0">:$reduction, DefaultValuedAttr<I64Attr, "0">:$lanes,

@@ -63,8 +63,13 @@ private:
       return fail(op, "is left", "v4-outline-groups");
     if (compute)
       return fail(op, "is left", inKernel(op) ? "v4-decompose" : "v4-outline-groups");
-    if (current == Stage::Tiles)
+    if (current == Stage::Tiles) {
+      if (llvm::is_contained({"memref", "llvm"}, dialect))
+        return op->emitOpError("does not belong to stage 'tiles', buffers are formed later");
       return success();
+    }
+    if (current == Stage::Buffers && dialect == "llvm")
+      return op->emitOpError("does not belong to stage 'buffers', kernels are lowered later");
 
     for (Type type : llvm::concat<Type>(SmallVector<Type>(op->getOperandTypes()), SmallVector<Type>(op->getResultTypes())))
       if (isa<TensorType>(type))

@@ -6,7 +6,6 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Remarks.h"
-#include "llvm/ADT/EquivalenceClasses.h"
 #include "llvm/ADT/MapVector.h"
 
 namespace mlir::v4 {
@@ -126,7 +125,6 @@ private:
     Block &body = group.getBody().emplaceBlock();
     for (Operation *op : ordered)
       op->moveBefore(&body, body.end());
-    OpBuilder::atBlockEnd(&body).setInsertionPointToEnd(&body);
     OpBuilder end = OpBuilder::atBlockEnd(&body);
     YieldOp::create(end, last->getLoc(), results);
     for (auto [inner, outer] : llvm::zip_equal(results, group.getResults()))

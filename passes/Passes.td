@@ -11,7 +11,7 @@ def DecomposePass : Pass<"v4-decompose"> {
   let description = [{
     Applies `AggregatedOpInterface::decomposeOperation` to every op of the v4 dialect that has it. What remains is linalg, tensor,
     scf, arith and math; structure ops (`v4.group`, `v4.phase`, `v4.launch`) stay. Upstream's `transform.structured.decompose_interface`
-    does the same for the ops behind one handle; this pass needs no script and fails when an op cannot be decomposed.
+    does the same for the ops behind one handle; this pass needs no script and leaves no op of ours.
   }];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
     "::mlir::math::MathDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];

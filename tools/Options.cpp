@@ -53,7 +53,10 @@ std::string checkValue(const OptionSpec &option, std::string_view value) {
     std::string_view near = nearest(part, option.values);
     if (!near.empty())
       message += "; did you mean '" + std::string(near) + "'?";
-    return message + " (accepted: " + join(option.values, ", ") + ")";
+    // One choice is a flag that can be copied as it is.
+    std::string_view separator = option.name.size() == 1 ? " " : "=";
+    std::string only = option.values.size() == 1 ? spelled(option.name).append(separator) : std::string();
+    return message + " (accepted: " + only + join(option.values, ", ") + ")";
   }
   return {};
 }

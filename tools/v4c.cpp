@@ -1,19 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // v4c: a checkpoint directory or a graph to a module file.
 
-#include "dialects/V4.h"
 #include "frontend/ImportModel.h"
 #include "frontend/Report.h"
 #include "lowering/EmitModule.h"
-#include "lowering/Passes.h"
-#include "lowering/Stages.h"
-#include "lowering/TransformOps.h"
-#include "passes/Passes.h"
 #include "tools/Options.h"
+#include "tools/Registration.h"
 
 #include "mlir/IR/AsmState.h"
-#include "mlir/InitAllDialects.h"
-#include "mlir/InitAllExtensions.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/Timing.h"
@@ -21,10 +15,12 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Config/llvm-config.h"
 #include "llvm/Support/CrashRecoveryContext.h"
+#include "llvm/Support/ErrorHandling.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/Signals.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Support/xxhash.h"
@@ -175,6 +171,8 @@ static int fail(const Twine &message, int code) {
   return code;
 }
 
+static int failDirectory(StringRef path) { return fail("'" + path + "' is a directory; expected a file", ExitCode::ExitRejected); }
+
 /// Writes to a temporary file beside `path` and renames it, so that a failure leaves nothing and readers see all or
 /// nothing. Special files (/dev/null, pipes) are written in place.
 static int writeOutput(StringRef path, StringRef bytes) {
@@ -189,7 +187,7 @@ static int writeOutput(StringRef path, StringRef bytes) {
     return ExitCode::ExitOk;
   }
   if (llvm::sys::fs::is_directory(path))
-    return fail("'" + path + "' is a directory; name a file with -o", ExitCode::ExitRejected);
+    return failDirectory(path);
   llvm::sys::fs::file_status status;
   bool special = !llvm::sys::fs::status(path, status) && status.type() != llvm::sys::fs::file_type::regular_file;
   std::string written = path.str();
@@ -201,6 +199,7 @@ static int writeOutput(StringRef path, StringRef bytes) {
     SmallString<128> name;
     error = llvm::sys::fs::createUniqueFile(path + ".%%%%%%.tmp", fd, name, llvm::sys::fs::OF_None, 0644);
     written = name.str().str();
+    llvm::sys::RemoveFileOnSignal(written);
   }
   if (error)
     return fail("cannot write '" + path + "': " + error.message(), codeOf(error));
@@ -213,11 +212,13 @@ static int writeOutput(StringRef path, StringRef bytes) {
   }
   if (!error && !special)
     error = llvm::sys::fs::rename(written, path);
-  if (error) {
-    if (!special)
+  if (!special) {
+    if (error)
       llvm::sys::fs::remove(written);
-    return fail("cannot write '" + path + "': " + error.message(), codeOf(error));
+    llvm::sys::DontRemoveFileOnSignal(written);
   }
+  if (error)
+    return fail("cannot write '" + path + "': " + error.message(), codeOf(error));
   return ExitCode::ExitOk;
 }
 
@@ -308,7 +309,16 @@ static void writeReproducer(const Job &job) {
   int fd = -1;
   if (failed(module) || llvm::sys::fs::createTemporaryFile("v4c-reproducer", "mlir", fd, path))
     return;
-  llvm::raw_fd_ostream(fd, /*shouldClose=*/true) << printModule(**module);
+  {
+    llvm::raw_fd_ostream os(fd, /*shouldClose=*/true);
+    os << printModule(**module);
+    os.close();
+    if (os.has_error()) {
+      os.clear_error();
+      llvm::sys::fs::remove(path);
+      return;
+    }
+  }
   llvm::errs() << "v4c: note: '" << path << "' holds the graph (no weights); this command fails the same way:\n  v4c " << path
                << " --numerics=f32 --plan=" << job.lowering.plan << " --target=cpu:" << job.target << " -o /dev/null\n"
                << "v4c: note: --mlir-pass-pipeline-crash-reproducer=FILE narrows it to one pass\n";
@@ -325,6 +335,11 @@ public:
       printDiagnostic(diagnostic);
       return success();
     });
+    // What cannot be written is said before the work, where it can be known.
+    if (job.to == Stage::Module && !job.report && job.output == "-" && isatty(STDOUT_FILENO) && !job.force)
+      return fail("a module is binary and standard output is a terminal; use -o FILE, or -f to write it anyway", ExitCode::ExitUsage);
+    if (llvm::sys::fs::is_directory(job.output))
+      return failDirectory(job.output);
     if (int code = isDirectory ? import() : parse())
       return code;
     if (job.report)
@@ -335,7 +350,7 @@ public:
     if (job.to == Stage::Module) {
       FailureOr<CpuTarget> parsed = CpuTarget::parse(&context, job.target);
       if (failed(parsed))
-        return ExitCode::ExitRejected;
+        return ExitCode::ExitUsage;
       cpu = *parsed;
     }
     if (!job.dumpDir.empty())
@@ -354,25 +369,16 @@ public:
     emit.cpu = cpu;
     emit.plan = job.lowering.plan;
     emit.numerics = emit.kv = "f32";
-    emit.options = {"--kv=f32", "--logits=" + std::string(job.import.logitsAll ? "all" : "last"), "--numerics=f32",
-                    "--plan=" + job.lowering.plan, "--target=cpu:" + cpu.cpu};
-    if (job.import.mtp)
-      emit.options.push_back("--mtp");
-    if (isDirectory) {
-      std::string prefill;
-      for (int64_t rows : job.import.prefill)
-        prefill += (prefill.empty() ? "" : ",") + std::to_string(rows);
-      emit.options.push_back("--prefill=" + prefill);
-      emit.options.push_back("--max-context=" + std::to_string(job.import.maxContext));
-    }
+    emit.options = {"--kv=f32", "--numerics=f32", "--plan=" + job.lowering.plan, "--target=cpu:" + cpu.cpu};
+    if (auto options = (*module)->getAttrOfType<ArrayAttr>("v4.options"))
+      for (auto option : options.getAsRange<StringAttr>())
+        emit.options.push_back(option.str());
     llvm::sort(emit.options);
     showProgress("module");
     bool environment = false;
     FailureOr<std::string> bytes = emitModule(*module, emit, environment);
     if (failed(bytes))
       return environment ? ExitCode::ExitEnvironment : internalOrRejected("module");
-    if (job.output == "-" && isatty(STDOUT_FILENO) && !job.force)
-      return fail("a module is binary and standard output is a terminal; use -o FILE, or -f to write it anyway", ExitCode::ExitUsage);
     return writeOutput(job.output, *bytes);
   }
 
@@ -395,6 +401,16 @@ private:
     if (failed(imported))
       return ExitCode::ExitRejected;
     module = std::move(*imported);
+    // The options of the graph stay with it, so that a module made from a dumped stage is the same.
+    std::string prefill;
+    for (int64_t rows : job.import.prefill)
+      prefill += (prefill.empty() ? "--prefill=" : ",") + std::to_string(rows);
+    std::vector<std::string> options = {"--logits=" + std::string(job.import.logitsAll ? "all" : "last"),
+                                        "--max-context=" + std::to_string(job.import.maxContext), prefill};
+    if (job.import.mtp)
+      options.push_back("--mtp");
+    Builder b(&context);
+    (*module)->setAttr("v4.options", b.getStrArrayAttr(SmallVector<StringRef>(options.begin(), options.end())));
     if (!job.report)
       return ExitCode::ExitOk;
     FailureOr<Report> report = makeReport(*module, *config, checkpoint->get(), job.contexts);
@@ -441,8 +457,9 @@ private:
     if (failed(pm.run(*module)))
       return internalOrRejected(stageName(stage));
     if (stage == Stage::Graph) {
+      (*module)->removeAttr("v4.graph_hash"); // of a dumped file; it may have been edited
       std::string text = printModule(*module);
-      (*module)->setAttr("v4.graph_hash", StringAttr::get(&context, llvm::utohexstr(llvm::xxh3_64bits(text), true)));
+      (*module)->setAttr("v4.graph_hash", StringAttr::get(&context, llvm::utohexstr(llvm::xxh3_64bits(text), true, 16)));
     }
     if (job.dumpDir.empty())
       return ExitCode::ExitOk;
@@ -496,11 +513,48 @@ static int printList(StringRef what, MLIRContext &context) {
   return ExitCode::ExitOk;
 }
 
-static void onInterrupt(int) { _exit(ExitCode::ExitInterrupted); }
+//===----------------------------------------------------------------------===//
+// Ends other than by return
+//===----------------------------------------------------------------------===//
+
+/// For handlers: nothing that allocates or locks.
+[[noreturn]] static void endWith(StringRef message, int code) {
+  [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, message.data(), message.size());
+  ::_exit(code);
+}
+
+/// The last resort: crashes of threads that the recovery of main does not cover.
+static void onCrash(int) {
+  endWith("v4c: internal error: the compiler crashed. This is a bug of v4c.\n"
+          "v4c: note: --mlir-disable-threading writes a reproducer\n",
+          ExitCode::ExitInternal);
+}
+
+static void onOutOfMemory(void *, const char *, bool) { endWith("v4c: error: out of memory\n", ExitCode::ExitEnvironment); }
+
+/// A tool never ends by a signal of its own making, and an interrupted one leaves no half-written file.
+static void installHandlers() {
+  // Removes the output being written first (writeOutput), and gives the crash handlers a stack of their own.
+  llvm::sys::SetInterruptFunction([] { ::_exit(ExitCode::ExitInterrupted); });
+  std::signal(SIGPIPE, SIG_IGN); // a closed pipe and a limit of file size become write errors
+  std::signal(SIGXFSZ, SIG_IGN);
+  llvm::install_bad_alloc_error_handler(onOutOfMemory);
+  llvm::install_out_of_memory_new_handler();
+  constexpr int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP};
+  for (int signal : crashes)
+    std::signal(signal, onCrash);
+  llvm::CrashRecoveryContext::Enable();
+  // The recovery's handlers cannot run on a stack that has overflowed.
+  for (int signal : crashes) {
+    struct sigaction action;
+    ::sigaction(signal, nullptr, &action);
+    action.sa_flags |= SA_ONSTACK;
+    ::sigaction(signal, &action, nullptr);
+  }
+}
 
 int main(int argc, char **argv) {
-  std::signal(SIGINT, onInterrupt);
-  std::signal(SIGPIPE, SIG_IGN);
+  installHandlers();
   ToolSpec tool = makeTool();
   ParsedOptions options = ::v4::parseOptions(tool, argc, argv);
   if (options.exit)
@@ -515,16 +569,18 @@ int main(int argc, char **argv) {
     flags.push_back(flag.c_str());
   std::string errors;
   llvm::raw_string_ostream errorStream(errors);
-  if (!llvm::cl::ParseCommandLineOptions(flags.size(), flags.data(), "", &errorStream))
-    return ::v4::usageError(tool, StringRef(errors).trim().str());
+  if (!llvm::cl::ParseCommandLineOptions(flags.size(), flags.data(), "", &errorStream)) {
+    // The first line, less LLVM's hints, which name flags that v4c does not have.
+    StringRef message = StringRef(errors).ltrim().split('\n').first.split("  Try: ").first;
+    message.consume_front("v4c: ");
+    return ::v4::usageError(tool, message.str());
+  }
 
   DialectRegistry registry;
-  registerAllDialects(registry);
-  registerAllExtensions(registry);
-  registry.insert<V4Dialect>();
-  registerBufferizableOpInterfaceModels(registry);
-  mlir::v4::registerTransformOps(registry);
+  registerEverything(registry);
   MLIRContext context(registry);
+  // A diagnostic names file and value; the whole operation behind it may be a function of thousands of arguments.
+  context.printOpOnDiagnostic(false);
   context.loadDialect<V4Dialect>();
   loadFrontendDialects(&context);
   if (options.has("list"))
@@ -535,7 +591,6 @@ int main(int argc, char **argv) {
   if (!error.empty())
     return ::v4::usageError(tool, error);
   // A crash of the compiler is an exit code with a report, never a signal.
-  llvm::CrashRecoveryContext::Enable();
   llvm::CrashRecoveryContext recovery;
   int code = ExitCode::ExitInternal;
   if (!recovery.RunSafely([&] { code = Compilation(context, job).run(); })) {

@@ -208,8 +208,10 @@ static std::optional<std::string> findLinker() {
 }
 
 static FailureOr<std::string> link(ModuleOp module, ArrayRef<std::string> objects, bool &environment) {
-  environment = true; // every failure here but an undefined symbol
   Location loc = module.getLoc();
+  if (objects.empty())
+    return emitError(loc) << "has no kernels (modules with attribute v4.kernel)";
+  environment = true; // every failure from here on but an undefined symbol
   std::optional<std::string> linker = findLinker();
   if (!linker)
     return emitError(loc) << "cannot find the linker ld.lld; install the package lld-22";
@@ -239,7 +241,7 @@ static FailureOr<std::string> link(ModuleOp module, ArrayRef<std::string> object
   }
   std::string at = "@" + responsePath;
   StringRef arguments[] = {*linker,     "-shared", "-nostdlib",    "--no-undefined", "--build-id=none", "--gc-sections",
-                           "-z",        "noexecstack", "--hash-style=sysv", "-s", "-o", output, at};
+                           "-z",        "noexecstack", "--hash-style=sysv", "-s", "--no-mmap-output-file", "-o", output, at};
   std::string message;
   int code = llvm::sys::ExecuteAndWait(*linker, arguments, std::nullopt, {StringRef(), StringRef(log), StringRef(log)}, 0, 0, &message);
   if (code != 0) {

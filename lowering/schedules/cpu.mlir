@@ -14,6 +14,17 @@ module attributes {transform.with_named_sequence} {
     transform.yield %0 : !transform.any_op
   }
 
+  transform.named_sequence @is_lane_reduction(%op: !transform.any_op {transform.readonly}) -> !transform.any_op {
+    transform.match.operation_name %op ["linalg.generic"] : !transform.any_op
+    %0 = transform.match.structured %op : (!transform.any_op) -> !transform.any_op {
+    ^bb0(%generic: !transform.any_op):
+      transform.match.structured.dim %generic[-1] {parallel} : !transform.any_op
+      transform.match.structured.dim %generic[-2] {reduction} : !transform.any_op
+      transform.match.structured.yield %generic : !transform.any_op
+    }
+    transform.yield %0 : !transform.any_op
+  }
+
   transform.named_sequence @is_elementwise(%op: !transform.any_op {transform.readonly}) -> !transform.any_op {
     transform.match.operation_name %op ["linalg.generic", "linalg.fill"] : !transform.any_op
     %0 = transform.match.structured %op : (!transform.any_op) -> !transform.any_op {
@@ -42,14 +53,19 @@ module attributes {transform.with_named_sequence} {
     %tiles = transform.v4.tile %columns rows [4, 4] fuse "reductions" : (!transform.any_op) -> !transform.any_op
     transform.include @clean failures(propagate) (%kernel) : (!transform.any_op) -> ()
 
-    // 2. Everything into register tiles: elementwise ops a part of a row at a time, sums step by step.
+    // 2. The steps of the sums. A weight that serves one register tile only is widened in registers, step by step.
+    %steps = transform.collect_matching @is_lane_reduction in %kernel : (!transform.any_op) -> !transform.any_op
+    %stepped = transform.v4.tile %steps rows [1, 1, 1, 4, 4] reduction 1 lanes 64 unless_below 256 fuse "local" : (!transform.any_op) -> !transform.any_op
+    transform.include @clean failures(propagate) (%kernel) : (!transform.any_op) -> ()
+
+    // 3. Everything else into register tiles: elementwise ops a part of a row at a time, sums step by step.
     %elementwise = transform.collect_matching @is_elementwise in %kernel : (!transform.any_op) -> !transform.any_op
     %parts = transform.v4.tile %elementwise rows [1, 1, 1, 1, 1] lanes 64 unless_below 128 : (!transform.any_op) -> !transform.any_op
     %ops = transform.structured.match interface{LinalgOp} in %kernel : (!transform.any_op) -> !transform.any_op
     %registers = transform.v4.tile %ops rows [1, 1, 1, 4, 4] reduction 1 lanes 64 unless_below 256 : (!transform.any_op) -> !transform.any_op
     transform.include @clean failures(propagate) (%kernel) : (!transform.any_op) -> ()
 
-    // 3. Vectors. What cannot become one stays a loop (the test of the objects finds it).
+    // 4. Vectors. What cannot become one stays a loop (the test of the objects finds it).
     %scalars = transform.structured.match interface{LinalgOp} in %kernel : (!transform.any_op) -> !transform.any_op
     transform.foreach %scalars : !transform.any_op {
     ^bb0(%op: !transform.any_op):
@@ -59,7 +75,7 @@ module attributes {transform.with_named_sequence} {
       }
     }
 
-    // 4. Accumulators stay in registers across the steps of a sum.
+    // 5. Accumulators stay in registers across the steps of a sum.
     transform.include @clean failures(propagate) (%kernel) : (!transform.any_op) -> ()
     transform.apply_patterns to %kernel {
       transform.apply_patterns.canonicalization

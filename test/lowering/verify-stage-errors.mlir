@@ -68,7 +68,29 @@ module {
   }
 }
 
+// -----
+
+func.func @buffer(%x: tensor<4xf32>) {
+  // expected-error @below {{does not belong to stage 'tiles', buffers are formed later}}
+  %0 = memref.alloc() : memref<4xf32>
+  return
+}
+
+// -----
+
+module @k attributes {v4.kernel} {
+  // expected-error @below {{does not belong to stage 'tiles', buffers are formed later}}
+  llvm.func @k.0(%x: i64)
+}
+
 //--- buffers.mlir
+module @k attributes {v4.kernel} {
+  // expected-error @below {{does not belong to stage 'buffers', kernels are lowered later}}
+  llvm.func @k.0(%x: i64)
+}
+
+// -----
+
 func.func @tensors(%x: tensor<4xf32>) -> tensor<4xf32> {
   // expected-error @below {{still works on tensors at the end of stage 'buffers'}}
   // expected-note @below {{--one-shot-bufferize should have removed it}}

@@ -84,7 +84,7 @@ TEST(Options, RefusesWithTheReason) {
       {{"a", "--seed=1", "--seed=2"}, "--seed is given twice; it takes one value"},
       {{"a", "--target=cpuu"}, "unknown value 'cpuu' for --target; did you mean 'cpu'? (accepted: cpu, cpu:CPU, emu)"},
       {{"a", "--target=cpu:"}, "unknown value 'cpu:' for --target; did you mean 'cpu'? (accepted: cpu, cpu:CPU, emu)"},
-      {{"a", "--report=xml"}, "unknown value 'xml' for --report (accepted: json)"},
+      {{"a", "--report=xml"}, "unknown value 'xml' for --report (accepted: --report=json)"},
       {{"a", "--stages=model,grph"},
        "unknown value 'grph' for --stages; did you mean 'graph'? (accepted: model, graph, groups)"},
   };

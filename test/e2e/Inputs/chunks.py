@@ -40,7 +40,8 @@ class Chunks:
 
     def record(self, tag, tokens, chunk=0, load=None):
         """One run of v4-run; returns the number of calls of every entry point."""
-        arguments = [self.module, f"--weights={self.case}/checkpoint", "--tokens=" + ",".join(map(str, tokens)),
+        arguments = [self.module, f"--weights={self.case}/checkpoint",
+                     "--tokens=" + ",".join(map(str, tokens)),
                      "--logits=" + self.path(tag, "npy"), "--save-state=" + self.path(tag, "state"),
                      "--trace=" + self.path(tag, "json"), "--threads=1"]
         if chunk:

@@ -3,8 +3,8 @@
 
 compare.py logits BOUND GOT.npy WANT.npy       largest difference at most BOUND of the largest value
 compare.py state  BOUND GOT.safetensors WANT.safetensors
-                                               the same for every tensor; compressor rows that hold nothing of the current
-                                               block are skipped, whatever they hold
+                                               the same for every tensor; compressor rows that hold nothing of the
+                                               current block are skipped, whatever they hold
 compare.py taps   BOUND GOT.safetensors WANT.safetensors
                                                every tensor of WANT, which must be in GOT
 """
@@ -32,7 +32,8 @@ def used_rows(name, shape, position):
         return range(shape[0])
     if shape[0] != 8:  # plain: rows of the block that is being filled
         return range(position % shape[0])
-    return [*(range(4) if position >= 4 else []), *range(4, 4 + position % 4)]  # overlapping: previous and current block
+    # Overlapping: previous block and current block.
+    return [*(range(4) if position >= 4 else []), *range(4, 4 + position % 4)]
 
 
 def main(kind, bound, got_path, want_path):

@@ -11,8 +11,9 @@ import sys
 
 module, checkpoint, tokens = sys.argv[1:]
 # Two threads: every worker has a stack, and the bound is not meant for machines of a hundred CPUs.
-result = subprocess.run(["v4-run", module, f"--weights={checkpoint}", f"--tokens={tokens}", "--generate=4", "--threads=2"],
-                        capture_output=True, text=True)
+result = subprocess.run(
+    ["v4-run", module, f"--weights={checkpoint}", f"--tokens={tokens}", "--generate=4", "--threads=2"],
+    capture_output=True, text=True)
 assert result.returncode == 0, result.stderr
 peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 arena, state = (int(re.search(rf"^{name}: (\d+) bytes", result.stderr, re.M)[1]) for name in ("arena", "state"))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""libv4 computes no model: it calls no function of libm but the exp of sampling, multiplies floats nowhere but there, and
-carries no LLVM.
+"""libv4 computes no model: it calls no function of libm but the exp of sampling, multiplies floats nowhere but there,
+and carries no LLVM.
 
 no_maths.py LIBV4.so
 """

@@ -19,7 +19,8 @@ def read_npy(path):
     """(shape, values) of a float32 array."""
     data = open(path, "rb").read()
     assert data[:6] == b"\x93NUMPY", f"{path}: not an npy file"
-    size, start = (struct.unpack_from("<H", data, 8)[0], 10) if data[6] == 1 else (struct.unpack_from("<I", data, 8)[0], 12)
+    short = data[6] == 1
+    size, start = struct.unpack_from("<H" if short else "<I", data, 8)[0], 10 if short else 12
     header = ast.literal_eval(data[start:start + size].decode())
     assert header["descr"] == "<f4" and not header["fortran_order"], f"{path}: {header}"
     return header["shape"], _floats(data[start + size:])

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Compares printed bits with the values of all 256 codes of f8E4M3FN: sign, 4 bits of exponent (bias 7), 3 of mantissa; no
-infinity; 0x7f and 0xff are NaN."""
+"""Compares printed bits with the values of all 256 codes of f8E4M3FN: sign, 4 bits of exponent (bias 7), 3 of mantissa;
+no infinity; 0x7f and 0xff are NaN."""
 import math
 import re
 import struct

@@ -15,8 +15,9 @@ assert min(rows[0]) < -83 and max(rows[0]) > 83 and min(rows[1]) < 2**-22 and ma
 
 
 def worst(name, arguments, results, function, bound):
-    """Largest error relative to the value; to 1 where the value is smaller than 2^-20 next to the argument's rounding."""
-    error, at = max((abs(got - function(x)) / max(abs(function(x)), 2.0**-126), x) for x, got in zip(arguments, results))
+    """Largest error relative to the value."""
+    error, at = max((abs(got - function(x)) / max(abs(function(x)), 2.0**-126), x)
+                    for x, got in zip(arguments, results))
     print(f"{name}: {error:.3g} at {at:.9g}")
     assert error <= bound, f"{name}: relative error {error:.3g} at {at:.9g}, more than {bound}"
 

@@ -11,6 +11,7 @@ entry = kernel = None
 entries = collections.defaultdict(set)  # kernel -> entries and bodies that launch it
 callers = collections.defaultdict(set)  # body -> entries that call it
 shapes = collections.defaultdict(set)
+product = re.compile(r"arith\.mulf .* fastmath<contract> : vector<(\d+)x(\d+)x[\dx]*x1x(\d+)xf32>")
 for line in open(sys.argv[1]):
     if match := re.match(r"  func\.func (?:private )?@(\w+)\(", line):
         entry = match[1]
@@ -20,7 +21,7 @@ for line in open(sys.argv[1]):
         entries[match[1]].add(entry)
     elif match := re.match(r"  module @(\w+)", line):
         kernel = match[1]
-    elif kernel and (match := re.search(r"arith\.mulf .* fastmath<contract> : vector<(\d+)x(\d+)x[\dx]*x1x(\d+)xf32>", line)):
+    elif kernel and (match := product.search(line)):
         shapes[kernel].add(tuple(map(int, match.groups())))
 
 checked = 0

@@ -3,9 +3,10 @@
 
 scan_vectorised.py IMAGE.so [EXCEPT...]
 
-Disassembles every kernel of an x86-64 image and lists the innermost loops that do float arithmetic one number at a time
-and none on vectors. Kernels whose name starts with one of EXCEPT may have such loops; any other is an error. An innermost
-loop is a cycle of basic blocks with no cycle left once its entry block is taken out, however the blocks are laid out.
+Disassembles every kernel of an x86-64 image and lists the innermost loops that do float arithmetic one number at a
+time and none on vectors. Kernels whose name starts with one of EXCEPT may have such loops; any other is an error.
+An innermost loop is a cycle of basic blocks with no cycle left once its entry block is taken out, however the blocks
+are laid out.
 """
 import collections
 import re
@@ -138,7 +139,8 @@ def main(image, *excepted):
         scanned += 1
         for address, scalar in scalar_loops(body):
             allowed = name.startswith(excepted) if excepted else False
-            print(f"{'allowed' if allowed else 'SCALAR'} {name} loop at {address:#x}: {len(scalar)} x {', '.join(sorted(set(scalar)))}")
+            kinds = ", ".join(sorted(set(scalar)))
+            print(f"{'allowed' if allowed else 'SCALAR'} {name} loop at {address:#x}: {len(scalar)} x {kinds}")
             found += not allowed
     print(f"{scanned} functions, {found} scalar float loops")
     sys.exit(1 if found or not scanned else 0)
