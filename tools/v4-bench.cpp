@@ -135,7 +135,8 @@ private:
     std::string_view name = parameter.name()->string_view();
     const auto &shape = *parameter.shape();
     uint64_t whole = arrayBytes(parameter.dtype(), shape), rowBytes = whole / shape.Get(0);
-    bool tokenTable = name == "embed.weight" || name.ends_with(".tid2eid");
+    // Of these a token reads one row: by its id, or by its place in a block.
+    bool tokenTable = name == "embed.weight" || name.ends_with(".tid2eid") || name.ends_with(".ape");
     uint64_t perToken = module.model()->experts_per_token(), rows = parameter.rows();
     Cost cost;
     cost.weightBytes = whole;
@@ -145,9 +146,9 @@ private:
       cost.weightBytes = rowBytes * std::min(rows, tokens * perToken);
     cost.isBound = rows && (perToken == 0 || (tokens > 1 && perToken < rows));
 
-    // Matrices that tokens are multiplied with: neither tables of rows, nor scales, nor position biases.
+    // Matrices that tokens are multiplied with: neither tables of rows nor scales.
     bool matrix = shape.size() == (rows ? 3u : 2u) && !tokenTable && parameter.dtype() != fbs::DType::F8E8M0 &&
-                  !name.ends_with(".ape") && (!rows || perToken);
+                  (!rows || perToken);
     if (!matrix)
       return cost;
     bool lastRowOnly = (name == "head.weight" || name == "hc_head_fn") && !module.model()->logits_all();
@@ -386,7 +387,7 @@ private:
   template <typename Prepare>
   Status measure(const fbs::Entry &entry, const std::string &what, uint64_t context, uint64_t tokens, unsigned warmUp,
                  Prepare prepare) {
-    constexpr unsigned leastSteps = 5, mostSteps = 64, probes = 3;
+    constexpr unsigned leastSteps = 5, mostSteps = 64, probes = 8;
     constexpr double enough = 0.5;
     Progress progress(what);
     std::string name = entry.name()->str();
@@ -472,14 +473,18 @@ private:
 
 // ---- Output
 
+void printRate(const char *name, Rate rate, const char *unit) {
+  std::printf("  %-9s %8.1f %s (best %.1f)\n", name, rate.median / 1e9, unit, rate.best / 1e9);
+}
+
 void printRates(const Probe &probe, const MachineRates &rates) {
-  std::printf("machine  %s, %u threads, %s\n", cpuName().c_str(), probe.threads(),
+  std::printf("machine  %s, %u threads, %s; medians\n", cpuName().c_str(), probe.threads(),
               std::string(probe.instructions()).c_str());
-  std::printf("  read       %8.1f GB/s\n", rates.readBytes / 1e9);
-  std::printf("  copy       %8.1f GB/s (every byte counted once)\n", rates.copyBytes / 1e9);
-  std::printf("  fp32 FMA   %8.1f GFLOP/s\n", rates.fp32Flops / 1e9);
+  printRate("read", rates.readBytes, "GB/s");
+  printRate("copy", rates.copyBytes, "GB/s, every byte counted once");
+  printRate("fp32 FMA", rates.fp32Flops, "GFLOP/s");
   if (rates.bf16DotFlops)
-    std::printf("  bf16 dot   %8.1f GFLOP/s\n", *rates.bf16DotFlops / 1e9);
+    printRate("bf16 dot", *rates.bf16DotFlops, "GFLOP/s");
 }
 
 /// A number, or "-" where there is nothing to say.
@@ -512,11 +517,16 @@ void printEntry(const EntryResult &entry, const MachineRates &rates) {
               "GB/s", "read %", "GFLOP/s", "FMA %");
   for (const KernelResult &kernel : entry.kernels)
     printLine(concat(kernel.kernel, " (", kernel.place, ")"), kernel.launches, kernel.seconds, entry.seconds,
-              kernel.cost, entry.readBytes, rates.fp32Flops);
+              kernel.cost, entry.readBytes, rates.fp32Flops.median);
   unsigned launches = 0;
   for (const KernelResult &kernel : entry.kernels)
     launches += kernel.launches;
-  printLine("step", launches, entry.seconds, entry.seconds, entry.cost, entry.readBytes, rates.fp32Flops);
+  printLine("step", launches, entry.seconds, entry.seconds, entry.cost, entry.readBytes, rates.fp32Flops.median);
+}
+
+void rateJson(JsonWriter &w, const std::string &name, Rate rate) {
+  w.key(name).real(rate.median);
+  w.key("best_" + name).real(rate.best);
 }
 
 void ratesJson(JsonWriter &w, const Probe &probe, const MachineRates &rates) {
@@ -524,11 +534,11 @@ void ratesJson(JsonWriter &w, const Probe &probe, const MachineRates &rates) {
   w.key("threads").number(probe.threads());
   w.key("instructions").value(probe.instructions());
   w.key("buffer_bytes").number(probe.bufferBytes());
-  w.key("read_bytes_per_second").real(rates.readBytes);
-  w.key("copy_bytes_per_second").real(rates.copyBytes);
-  w.key("fp32_flops").real(rates.fp32Flops);
+  rateJson(w, "read_bytes_per_second", rates.readBytes);
+  rateJson(w, "copy_bytes_per_second", rates.copyBytes);
+  rateJson(w, "fp32_flops", rates.fp32Flops);
   if (rates.bf16DotFlops)
-    w.key("bf16_dot_flops").real(*rates.bf16DotFlops);
+    rateJson(w, "bf16_dot_flops", *rates.bf16DotFlops);
 }
 
 void costJson(JsonWriter &w, const Cost &cost, double time, double read, const MachineRates &rates) {
@@ -543,9 +553,9 @@ void costJson(JsonWriter &w, const Cost &cost, double time, double read, const M
   if (cost.flops > 0) {
     w.key("flop").real(cost.flops);
     w.key("flops").real(cost.flops / time);
-    w.key("share_of_fp32").real(cost.flops / time / rates.fp32Flops);
+    w.key("share_of_fp32").real(cost.flops / time / rates.fp32Flops.median);
     if (rates.bf16DotFlops)
-      w.key("share_of_bf16_dot").real(cost.flops / time / *rates.bf16DotFlops);
+      w.key("share_of_bf16_dot").real(cost.flops / time / rates.bf16DotFlops->median);
   }
 }
 

@@ -720,6 +720,7 @@ TEST_F(BenchTest, ProbeMeasuresTheMachine) {
     for (const char *key : {"read_bytes_per_second", "copy_bytes_per_second", "fp32_flops"}) {
       EXPECT_GT(number(*figures, key), 1e6) << key;
       EXPECT_LT(number(*figures, key), 1e14) << key;
+      EXPECT_GE(number(*figures, std::string("best_") + key), number(*figures, key)) << key;
     }
     EXPECT_GE(number(*figures, "buffer_bytes"), 1 << 28);
   }

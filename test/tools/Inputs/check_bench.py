@@ -36,7 +36,7 @@ if arguments.module:
             row, rows = size(shape[1:], parameter["dtype"]), shape[0]
             if parameter["rows"]:
                 rows = min(rows, experts * tokens)
-            elif re.search(r"^embed.weight$|tid2eid$", parameter["name"]):
+            elif re.search(r"^embed.weight$|tid2eid$|[.]ape$", parameter["name"]):
                 rows = min(rows, tokens)
             total += row * rows
         return total
