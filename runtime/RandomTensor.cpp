@@ -125,7 +125,8 @@ void RandomTensor::fill(uint64_t offset, std::span<std::byte> out) const {
       return uint64_t(fp8Codes[low] | fp8Codes[high] << 8);
     });
   case Kind::Scales: // 2^-7 or 2^-6
-    return fillGroups(8, offset, out, [&](uint64_t i) { return (bits(i) & 0x0101010101010101u) + 0x7878787878787878u; });
+    return fillGroups(8, offset, out,
+                      [&](uint64_t i) { return (bits(i) & 0x0101010101010101u) + 0x7878787878787878u; });
   case Kind::Fp4: // every code is a number
     return fillGroups(8, offset, out, [&](uint64_t i) { return bits(i); });
   case Kind::Ids: {

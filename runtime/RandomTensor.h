@@ -19,7 +19,8 @@ struct RandomIds {
 
 class RandomTensor {
 public:
-  /// Whether tensors of that safetensors type can be made: F32, BF16, F8_E4M3, F8_E8M0, I8 (pairs of fp4) and I64 (ids).
+  /// Whether tensors of that safetensors type can be made: F32, BF16, F8_E4M3, F8_E8M0, I8 (pairs of fp4) and I64
+  /// (ids).
   static bool supports(std::string_view dtype);
 
   /// `dtype` must be supported. Values keep activations in range: weights have a deviation near 0.02, norms are near 1,
@@ -32,7 +33,8 @@ public:
 private:
   enum class Kind { Float32, BFloat16, Fp8, Scales, Fp4, Ids };
 
-  template <typename Make> static void fillGroups(size_t groupBytes, uint64_t offset, std::span<std::byte> out, Make make);
+  template <typename Make>
+  static void fillGroups(size_t groupBytes, uint64_t offset, std::span<std::byte> out, Make make);
   uint64_t bits(uint64_t index) const;
   float value(uint64_t index) const;
   void idsOfRow(uint64_t row, int64_t *out) const;

@@ -36,7 +36,7 @@ private:
   Checkpoint checkpoint;
   std::vector<Bound> bound;
   std::vector<Pages> copies; // and what was generated
-  uint64_t used = 0; // bytes taken from the last of `copies`
+  uint64_t used = 0;         // bytes taken from the last of `copies`
   uint64_t copied = 0;
 };
 

@@ -111,8 +111,8 @@ typedef struct v4_weights v4_weights;
 V4_API v4_status *v4_weights_load(const v4_module *module, const char *path, v4_weights **out);
 
 /* Makes weights out of nothing, for measurements: random values in the module's formats that keep activations finite.
- * The same seed gives the same values, those that v4-synth writes for it. Takes memory for all parameters; V4_ENVIRONMENT
- * when there is not enough of it. */
+ * The same seed gives the same values, those that v4-synth writes for it. Takes memory for all parameters;
+ * V4_ENVIRONMENT when there is not enough of it. */
 V4_API v4_status *v4_weights_random(const v4_module *module, uint64_t seed, v4_weights **out);
 
 V4_API void v4_weights_free(v4_weights *weights);

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cpuid.h>
+#include <cstdio>
 #include <cstring>
 #include <immintrin.h>
-#include <unistd.h>
 
 namespace v4 {
 namespace {
@@ -174,6 +174,22 @@ const PeakLoop &peakLoop() {
   return cpuHasFeature("avx2") && cpuHasFeature("fma") ? middle : narrow;
 }
 
+/// Bytes of the largest cache that the first CPU uses. The kernel knows it; CPUs report the sum over a socket.
+uint64_t largestCache() {
+  uint64_t largest = 0;
+  for (unsigned index = 0;; ++index) {
+    std::FILE *file = std::fopen(concat("/sys/devices/system/cpu/cpu0/cache/index", index, "/size").c_str(), "r");
+    if (!file)
+      break;
+    unsigned long kilobytes = 0;
+    if (std::fscanf(file, "%lu", &kilobytes) == 1)
+      largest = std::max<uint64_t>(largest, uint64_t(kilobytes) << 10);
+    std::fclose(file);
+  }
+  constexpr uint64_t usual = uint64_t(32) << 20;
+  return largest ? largest : usual;
+}
+
 } // namespace
 
 double medianOf(std::vector<double> values) {
@@ -204,16 +220,14 @@ Expected<std::unique_ptr<Probe>> Probe::create(uint32_t threads) {
   auto probe = std::make_unique<Probe>();
   probe->threadCount = threads ? threads : ThreadPool::available();
   V4_RETURN_IF_ERROR(probe->pool.start(probe->threadCount));
-  long cache = std::max(::sysconf(_SC_LEVEL3_CACHE_SIZE), ::sysconf(_SC_LEVEL2_CACHE_SIZE));
-  uint64_t bytes = std::max<uint64_t>(uint64_t(1) << 28, 8 * static_cast<uint64_t>(std::max(cache, 0L)));
-  bytes = std::min<uint64_t>(bytes, uint64_t(4) << 30) / pieceBytes * pieceBytes;
+  // As if every thread had a last-level cache to itself, which is so for threads on distant cores.
+  constexpr uint64_t least = uint64_t(1) << 28, most = uint64_t(1) << 32, unit = 4 * pieceBytes;
+  uint64_t bytes = std::clamp(4 * largestCache() * probe->threadCount, least, most) / unit * unit;
   // Prefetches reach beyond the end; they fault silently.
-  for (Pages *pages : {&probe->source, &probe->target}) {
-    Expected<Pages> allocated = Pages::allocate(bytes, "the buffers of the probe");
-    V4_RETURN_IF_ERROR(allocated);
-    *pages = std::move(*allocated);
-    std::memset(pages->data(), 0x3C, bytes); // the pages exist, and hold ordinary numbers
-  }
+  Expected<Pages> buffer = Pages::allocate(bytes, "the buffer of the probe");
+  V4_RETURN_IF_ERROR(buffer);
+  probe->buffer = std::move(*buffer);
+  std::memset(probe->buffer.data(), 0x3C, bytes); // the pages exist, and hold ordinary numbers
   return probe;
 }
 
@@ -222,34 +236,43 @@ std::string_view Probe::instructions() const {
 }
 
 double Probe::rate(KernelFunction function, uint32_t workgroups, double unitsPerWorkgroup) {
-  void *bindings[] = {source.data(), target.data()};
+  // Each pass takes the next quarter, which the passes since its last turn have driven out of the caches; copies go to
+  // the one opposite.
+  uint64_t size = buffer.size() / 4;
+  void *bindings[] = {buffer.data() + quarter * size, buffer.data() + (quarter + 2) % 4 * size};
+  quarter = (quarter + 1) % 4;
   double begin = seconds();
   pool.run(function, bindings, workgroups);
   return unitsPerWorkgroup * workgroups / (seconds() - begin);
 }
 
-template <typename Once> double Probe::median(unsigned repetitions, Once once) {
+double Probe::overMemory(KernelFunction function) {
+  return rate(function, static_cast<uint32_t>(buffer.size() / 4 / pieceBytes), pieceBytes);
+}
+
+template <typename Once> Rate Probe::repeat(unsigned repetitions, Once once) {
   once(); // warm: pages, clocks, threads
   std::vector<double> rates;
   for (unsigned i = 0; i != repetitions; ++i)
     rates.push_back(once());
-  return medianOf(std::move(rates));
+  return {medianOf(rates), *std::max_element(rates.begin(), rates.end())};
 }
 
 double Probe::readOnce() {
-  return rate(peakLoop().read, static_cast<uint32_t>(source.size() / pieceBytes), pieceBytes);
+  return overMemory(peakLoop().read);
 }
 
 MachineRates Probe::measureAll() {
-  constexpr unsigned repetitions = 15;
-  uint32_t pieces = static_cast<uint32_t>(source.size() / pieceBytes), loops = 16 * threadCount;
+  constexpr unsigned passes = 32, loops = 24;
+  uint32_t workgroups = 32 * threadCount; // long enough for sleeping threads to join
   MachineRates rates;
-  rates.readBytes = median(repetitions, [&] { return readOnce(); });
-  rates.copyBytes = std::max(median(repetitions, [&] { return rate(copyStreaming, pieces, pieceBytes); }),
-                             median(repetitions, [&] { return rate(copyCached, pieces, pieceBytes); }));
-  rates.fp32Flops = median(repetitions, [&] { return rate(peakLoop().multiplyAdd, loops, peakLoop().flops); });
+  rates.readBytes = repeat(passes, [&] { return readOnce(); });
+  Rate streaming = repeat(passes, [&] { return overMemory(copyStreaming); });
+  Rate cached = repeat(passes, [&] { return overMemory(copyCached); });
+  rates.copyBytes = streaming.median > cached.median ? streaming : cached;
+  rates.fp32Flops = repeat(loops, [&] { return rate(peakLoop().multiplyAdd, workgroups, peakLoop().flops); });
   if (cpuHasFeature("avx512f") && cpuHasFeature("avx512bf16"))
-    rates.bf16DotFlops = median(repetitions, [&] { return rate(dot512, loops, 4.0 * 16 * sumCount * peakSteps); });
+    rates.bf16DotFlops = repeat(loops, [&] { return rate(dot512, workgroups, 4.0 * 16 * sumCount * peakSteps); });
   return rates;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What this machine can do at most, measured: the yardstick for kernels. Work is handed to threads as kernels' workgroups
-// are.
+// What this machine can do at most, measured: the yardstick for kernels. Work is handed to threads as kernels'
+// workgroups are.
 #ifndef V4_TOOLS_PROBE_H
 #define V4_TOOLS_PROBE_H
 
@@ -14,36 +14,43 @@
 
 namespace v4 {
 
-/// Rates per second. What this CPU has no instructions for is missing.
+/// Units per second over some repetitions. On a machine that does other work the median is what was left, and the best
+/// comes close to what there is.
+struct Rate {
+  double median = 0, best = 0;
+};
+
+/// What this CPU has no instructions for is missing.
 struct MachineRates {
-  double readBytes = 0;                // memory to registers
-  double copyBytes = 0;                // memory to memory; every byte counted once
-  double fp32Flops = 0;                // multiply-adds in fp32, two operations each
-  std::optional<double> bf16DotFlops;  // products of bf16 pairs summed in fp32
+  Rate readBytes;                   // memory to registers
+  Rate copyBytes;                   // memory to memory; every byte counted once
+  Rate fp32Flops;                   // multiply-adds in fp32, two operations each
+  std::optional<Rate> bf16DotFlops; // products of bf16 pairs summed in fp32
 };
 
 class Probe {
 public:
-  /// `threads` counts the caller. Takes two buffers that are far larger than the caches.
+  /// `threads` counts the caller. Takes a buffer that is far larger than the caches.
   static Expected<std::unique_ptr<Probe>> create(uint32_t threads);
 
-  /// The median of some repetitions of each.
   MachineRates measureAll();
-  /// One pass over memory, for measurements that surround something else.
+  /// One pass over a quarter of the buffer, another one each time: for measurements that surround something else.
   double readOnce();
 
   uint32_t threads() const { return threadCount; }
-  uint64_t bufferBytes() const { return source.size(); }
+  uint64_t bufferBytes() const { return buffer.size(); }
   /// The instructions that the arithmetic peaks use: "avx512f", "avx2+fma" or "sse2".
   std::string_view instructions() const;
 
 private:
   double rate(KernelFunction function, uint32_t workgroups, double unitsPerWorkgroup);
-  template <typename Once> double median(unsigned repetitions, Once once);
+  double overMemory(KernelFunction function);
+  template <typename Once> static Rate repeat(unsigned repetitions, Once once);
 
   ThreadPool pool;
-  Pages source, target;
+  Pages buffer;
   uint32_t threadCount = 1;
+  unsigned quarter = 0;
 };
 
 /// "AMD EPYC 9B45", as the CPU names itself.

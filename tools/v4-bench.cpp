@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Measures a module against what the machine can do: time, bytes and products of every kernel and of whole steps, beside
-// bandwidth and arithmetic peaks from the same run.
+// Measures a module against what the machine can do: time, bytes and products of every kernel and of whole steps,
+// beside bandwidth and arithmetic peaks from the same run.
 #include "runtime/Module.h"
 #include "runtime/v4.h"
 #include "tools/Handles.h"
@@ -15,6 +15,7 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <numeric>
 #include <set>
 
 using namespace v4;
@@ -31,7 +32,8 @@ ToolSpec toolSpec() {
   tool.positionalName = "M.v4m (compile one with v4c)";
   tool.examples = {
       {"v4-bench --probe", "bandwidth and arithmetic peaks of this machine"},
-      {"v4-bench m.v4m --random-weights=1 --contexts=4000", "decode and prefill, kernel by kernel, without a checkpoint"},
+      {"v4-bench m.v4m --random-weights=1 --contexts=4000",
+       "decode and prefill, kernel by kernel, without a checkpoint"},
       {"v4-bench m.v4m --weights=ckpt --entries=decode --json | jq '.entries[].tokens_per_second'", "for scripts"},
   };
   tool.options = {
@@ -39,17 +41,23 @@ ToolSpec toolSpec() {
       {"random-weights", "SEED", "module", "random weights in the module's formats: no checkpoint is needed"},
       {"contexts", "LIST", "module",
        "contexts of the decode steps, which are the last ones before it (default 4096, or what the module allows)"},
-      {"entries", "LIST", "module", "what to measure (default both); prefill is the largest bucket, from position 0",
-       false, {"decode", "prefill"}, true},
+      {"entries",
+       "LIST",
+       "module",
+       "what to measure (default both); prefill is the largest bucket, from position 0",
+       false,
+       {"decode", "prefill"},
+       true},
       {"probe", "", "machine", "measure the machine only"},
       {"write-target", "F.json", "machine", "with --probe: write the figures to a file"},
       {"threads", "N", "run", "threads (default: one per CPU)"},
       {"json", "", "output", "JSON (schema \"v4-bench\", version 1) instead of tables"},
   };
-  tool.footer = "Bytes: stored weights that a step uses, each once (of expert tables and token tables the rows of its\n"
-                "tokens), and the window and compressed entries behind it. '<': an upper bound, since several tokens may\n"
-                "share experts. GFLOP/s: products with weights only.\n"
-                "Exit codes: 0 ok, 1 input rejected, 2 usage, 3 environment, 70 internal error.";
+  tool.footer =
+      "Bytes: stored weights that a step uses, each once (of expert tables and token tables the rows of its\n"
+      "tokens), and the window and compressed entries behind it. '<': an upper bound, since several tokens may\n"
+      "share experts. GFLOP/s: products with weights only. FMA %: of the fp32 peak.\n"
+      "Exit codes: 0 ok, 1 input rejected, 2 usage, 3 environment, 70 internal error.";
   return tool;
 }
 
@@ -127,7 +135,8 @@ private:
     std::string_view name = parameter.name()->string_view();
     const auto &shape = *parameter.shape();
     uint64_t whole = arrayBytes(parameter.dtype(), shape), rowBytes = whole / shape.Get(0);
-    bool tokenTable = name == "embed.weight" || name.ends_with(".tid2eid");
+    // Of these a token reads one row: by its id, or by its place in a block.
+    bool tokenTable = name == "embed.weight" || name.ends_with(".tid2eid") || name.ends_with(".ape");
     uint64_t perToken = module.model()->experts_per_token(), rows = parameter.rows();
     Cost cost;
     cost.weightBytes = whole;
@@ -137,16 +146,18 @@ private:
       cost.weightBytes = rowBytes * std::min(rows, tokens * perToken);
     cost.isBound = rows && (perToken == 0 || (tokens > 1 && perToken < rows));
 
-    // Matrices that tokens are multiplied with: neither tables of rows, nor scales, nor position biases.
+    // Matrices that tokens are multiplied with: neither tables of rows nor scales.
     bool matrix = shape.size() == (rows ? 3u : 2u) && !tokenTable && parameter.dtype() != fbs::DType::F8E8M0 &&
-                  !name.ends_with(".ape") && (!rows || perToken);
+                  (!rows || perToken);
     if (!matrix)
       return cost;
     bool lastRowOnly = (name == "head.weight" || name == "hc_head_fn") && !module.model()->logits_all();
-    double products = static_cast<double>(shape.Get(shape.size() - 2)) * static_cast<double>(shape.Get(shape.size() - 1));
+    double products =
+        static_cast<double>(shape.Get(shape.size() - 2)) * static_cast<double>(shape.Get(shape.size() - 1));
     if (parameter.dtype() == fbs::DType::I8) // two fp4 values
       products *= 2;
-    cost.flops = 2 * products * static_cast<double>(lastRowOnly ? 1 : tokens) * static_cast<double>(rows ? perToken : 1);
+    cost.flops =
+        2 * products * static_cast<double>(lastRowOnly ? 1 : tokens) * static_cast<double>(rows ? perToken : 1);
     return cost;
   }
 
@@ -182,6 +193,7 @@ struct EntryResult {
   uint64_t context = 0, tokens = 0; // context: length of the sequence behind the step
   unsigned steps = 0;
   double seconds = 0, readBytes = 0; // the probe around these steps
+  double firstLogits = 0;            // mean magnitude after the first step: the same for the same weights and numerics
   Cost cost;
   std::vector<KernelResult> kernels; // slowest first
 };
@@ -210,11 +222,18 @@ public:
     times.next %= times.times.size();
   }
 
-  /// The launches of the step since the last call.
-  std::vector<double> takeStep(const std::string &entry) {
-    Times &times = entries.find(entry)->second;
-    std::vector<double> out(times.times.size());
-    std::swap(out, times.times);
+  /// The launches of `entry` since the last call; `others` gets the time of all other entries, those of the MTP block.
+  std::vector<double> takeStep(const std::string &entry, double &others) {
+    std::vector<double> out;
+    others = 0;
+    for (auto &[name, times] : entries) {
+      std::vector<double> taken(times.times.size());
+      std::swap(taken, times.times);
+      if (name == entry)
+        out = std::move(taken);
+      else
+        others += std::accumulate(taken.begin(), taken.end(), 0.0);
+    }
     return out;
   }
 
@@ -273,8 +292,8 @@ private:
     file = std::move(*read);
     v4_module *loaded = nullptr;
     v4_module_options moduleOptions = {sizeof moduleOptions, "cpu"};
-    V4_RETURN_IF_ERROR(
-        take(v4_module_load_memory(file.bytes().data(), file.bytes().size(), &moduleOptions, &loaded)).in(command.module));
+    V4_RETURN_IF_ERROR(take(v4_module_load_memory(file.bytes().data(), file.bytes().size(), &moduleOptions, &loaded))
+                           .in(command.module));
     module.reset(loaded);
     info.struct_size = sizeof info;
     V4_RETURN_IF_ERROR(take(v4_module_get_info(loaded, &info)));
@@ -334,12 +353,22 @@ private:
     return tokens;
   }
 
+  /// Of the magnitudes; not finite when one is not.
+  double meanLogit() const {
+    const float *logits = v4_session_logits(session.get());
+    double sum = 0;
+    for (uint32_t i = 0; i != info.vocab_size; ++i)
+      sum += std::fabs(static_cast<double>(logits[i]));
+    return sum / info.vocab_size;
+  }
+
   Status measureDecode(uint64_t context) {
+    tokenCounter = 0;             // whatever else is measured, the first step is the same
     constexpr uint64_t span = 16; // steps between two fillings of the state
     uint64_t start = context > span ? context - span : 0;
     return measure(*decodeEntry, concat("decode at ", context), context, 1, /*warmUp=*/2, [&]() -> Status {
       uint64_t position = v4_session_position(session.get());
-      if (position < start || position >= context)
+      if (position < start || position >= context || tokenCounter == 0)
         return take(v4_session_fill(session.get(), start, randomState, nullptr));
       return {};
     });
@@ -349,6 +378,7 @@ private:
     if (!prefillEntry || prefillEntry->rows() > info.max_context)
       return {};
     uint64_t rows = prefillEntry->rows();
+    tokenCounter = 0;
     return measure(*prefillEntry, concat("prefill of ", rows), rows, rows, /*warmUp=*/1,
                    [&] { return take(v4_session_reset(session.get())); });
   }
@@ -357,7 +387,7 @@ private:
   template <typename Prepare>
   Status measure(const fbs::Entry &entry, const std::string &what, uint64_t context, uint64_t tokens, unsigned warmUp,
                  Prepare prepare) {
-    constexpr unsigned leastSteps = 5, mostSteps = 64, probes = 3;
+    constexpr unsigned leastSteps = 5, mostSteps = 64, probes = 8;
     constexpr double enough = 0.5;
     Progress progress(what);
     std::string name = entry.name()->str();
@@ -365,25 +395,26 @@ private:
     std::vector<std::vector<double>> launchTimes;
     for (unsigned i = 0; i != probes; ++i)
       reads.push_back(probe->readOnce());
-    double measured = 0;
+    double measured = 0, firstLogits = 0;
     for (unsigned step = 0; step < warmUp + leastSteps || (measured < enough && step < warmUp + mostSteps); ++step) {
       progress.say(concat("step ", step));
       V4_RETURN_IF_ERROR(prepare());
       std::vector<int32_t> ids = randomTokens(tokens);
-      (void)recorder->takeStep(name);
-      double begin = seconds();
+      double begin = seconds(), others = 0;
       V4_RETURN_IF_ERROR(take(v4_session_append(session.get(), ids.data(), ids.size())));
       double time = seconds() - begin;
+      std::vector<double> launches = recorder->takeStep(name, others);
+      if (step == 0)
+        firstLogits = meanLogit();
+      measured += time;
       if (step < warmUp)
         continue;
-      times.push_back(time);
-      measured += time;
-      launchTimes.push_back(recorder->takeStep(name));
+      times.push_back(time - others);
+      launchTimes.push_back(std::move(launches));
     }
     for (unsigned i = 0; i != probes; ++i)
       reads.push_back(probe->readOnce());
-    const float *logits = v4_session_logits(session.get());
-    if (!std::all_of(logits, logits + info.vocab_size, [](float value) { return std::isfinite(value); }))
+    if (!std::isfinite(meanLogit()))
       return invalid(what, ": the logits are not finite; the figures would mean nothing");
 
     EntryResult result;
@@ -393,6 +424,7 @@ private:
     result.steps = static_cast<unsigned>(times.size());
     result.seconds = medianOf(times);
     result.readBytes = medianOf(reads);
+    result.firstLogits = firstLogits;
     Costs costs(root(), entry, tokens, context);
     result.cost = costs.whole;
     addKernels(entry, costs, launchTimes, result);
@@ -441,13 +473,18 @@ private:
 
 // ---- Output
 
+void printRate(const char *name, Rate rate, const char *unit) {
+  std::printf("  %-9s %8.1f %s (best %.1f)\n", name, rate.median / 1e9, unit, rate.best / 1e9);
+}
+
 void printRates(const Probe &probe, const MachineRates &rates) {
-  std::printf("machine  %s, %u threads, %s\n", cpuName().c_str(), probe.threads(), std::string(probe.instructions()).c_str());
-  std::printf("  read       %8.1f GB/s\n", rates.readBytes / 1e9);
-  std::printf("  copy       %8.1f GB/s (every byte counted once)\n", rates.copyBytes / 1e9);
-  std::printf("  fp32 FMA   %8.1f GFLOP/s\n", rates.fp32Flops / 1e9);
+  std::printf("machine  %s, %u threads, %s; medians\n", cpuName().c_str(), probe.threads(),
+              std::string(probe.instructions()).c_str());
+  printRate("read", rates.readBytes, "GB/s");
+  printRate("copy", rates.copyBytes, "GB/s, every byte counted once");
+  printRate("fp32 FMA", rates.fp32Flops, "GFLOP/s");
   if (rates.bf16DotFlops)
-    std::printf("  bf16 dot   %8.1f GFLOP/s\n", *rates.bf16DotFlops / 1e9);
+    printRate("bf16 dot", *rates.bf16DotFlops, "GFLOP/s");
 }
 
 /// A number, or "-" where there is nothing to say.
@@ -470,20 +507,26 @@ void printLine(const std::string &name, unsigned launches, double time, double a
 }
 
 void printEntry(const EntryResult &entry, const MachineRates &rates) {
-  std::printf("\n%s, context %llu: %.3f ms (median of %u), %.2f tokens/s, %s%s (weights %s, state %s), read probe %.1f GB/s\n",
-              entry.name.c_str(), static_cast<unsigned long long>(entry.context), entry.seconds * 1e3, entry.steps,
-              static_cast<double>(entry.tokens) / entry.seconds, entry.cost.isBound ? "<" : "",
-              sizeText(entry.cost.bytes()).c_str(), sizeText(entry.cost.weightBytes).c_str(),
-              sizeText(entry.cost.stateBytes).c_str(), entry.readBytes / 1e9);
-  std::printf("%-58s %5s %11s %6s %10s %8s %7s %9s %7s\n", "kernel (first launch)", "calls", "time us", "%", "MB", "GB/s",
-              "read %", "GFLOP/s", "FMA %");
+  std::printf(
+      "\n%s, context %llu: %.3f ms (median of %u), %.2f tokens/s, %s%s (weights %s, state %s), read probe %.1f GB/s\n",
+      entry.name.c_str(), static_cast<unsigned long long>(entry.context), entry.seconds * 1e3, entry.steps,
+      static_cast<double>(entry.tokens) / entry.seconds, entry.cost.isBound ? "<" : "",
+      sizeText(entry.cost.bytes()).c_str(), sizeText(entry.cost.weightBytes).c_str(),
+      sizeText(entry.cost.stateBytes).c_str(), entry.readBytes / 1e9);
+  std::printf("%-58s %5s %11s %6s %10s %8s %7s %9s %7s\n", "kernel (first launch)", "calls", "time us", "%", "MB",
+              "GB/s", "read %", "GFLOP/s", "FMA %");
   for (const KernelResult &kernel : entry.kernels)
-    printLine(concat(kernel.kernel, " (", kernel.place, ")"), kernel.launches, kernel.seconds, entry.seconds, kernel.cost,
-              entry.readBytes, rates.fp32Flops);
+    printLine(concat(kernel.kernel, " (", kernel.place, ")"), kernel.launches, kernel.seconds, entry.seconds,
+              kernel.cost, entry.readBytes, rates.fp32Flops.median);
   unsigned launches = 0;
   for (const KernelResult &kernel : entry.kernels)
     launches += kernel.launches;
-  printLine("step", launches, entry.seconds, entry.seconds, entry.cost, entry.readBytes, rates.fp32Flops);
+  printLine("step", launches, entry.seconds, entry.seconds, entry.cost, entry.readBytes, rates.fp32Flops.median);
+}
+
+void rateJson(JsonWriter &w, const std::string &name, Rate rate) {
+  w.key(name).real(rate.median);
+  w.key("best_" + name).real(rate.best);
 }
 
 void ratesJson(JsonWriter &w, const Probe &probe, const MachineRates &rates) {
@@ -491,11 +534,11 @@ void ratesJson(JsonWriter &w, const Probe &probe, const MachineRates &rates) {
   w.key("threads").number(probe.threads());
   w.key("instructions").value(probe.instructions());
   w.key("buffer_bytes").number(probe.bufferBytes());
-  w.key("read_bytes_per_second").real(rates.readBytes);
-  w.key("copy_bytes_per_second").real(rates.copyBytes);
-  w.key("fp32_flops").real(rates.fp32Flops);
+  rateJson(w, "read_bytes_per_second", rates.readBytes);
+  rateJson(w, "copy_bytes_per_second", rates.copyBytes);
+  rateJson(w, "fp32_flops", rates.fp32Flops);
   if (rates.bf16DotFlops)
-    w.key("bf16_dot_flops").real(*rates.bf16DotFlops);
+    rateJson(w, "bf16_dot_flops", *rates.bf16DotFlops);
 }
 
 void costJson(JsonWriter &w, const Cost &cost, double time, double read, const MachineRates &rates) {
@@ -510,9 +553,9 @@ void costJson(JsonWriter &w, const Cost &cost, double time, double read, const M
   if (cost.flops > 0) {
     w.key("flop").real(cost.flops);
     w.key("flops").real(cost.flops / time);
-    w.key("share_of_fp32").real(cost.flops / time / rates.fp32Flops);
+    w.key("share_of_fp32").real(cost.flops / time / rates.fp32Flops.median);
     if (rates.bf16DotFlops)
-      w.key("share_of_bf16_dot").real(cost.flops / time / *rates.bf16DotFlops);
+      w.key("share_of_bf16_dot").real(cost.flops / time / rates.bf16DotFlops->median);
   }
 }
 
@@ -524,6 +567,7 @@ void entryJson(JsonWriter &w, const EntryResult &entry, const MachineRates &rate
   w.key("steps").number(entry.steps);
   w.key("tokens_per_second").real(static_cast<double>(entry.tokens) / entry.seconds);
   w.key("read_bytes_per_second").real(entry.readBytes);
+  w.key("first_logits").real(entry.firstLogits);
   costJson(w, entry.cost, entry.seconds, entry.readBytes, rates);
   w.key("kernels").open('[');
   for (const KernelResult &kernel : entry.kernels) {
@@ -637,8 +681,9 @@ std::string readCommand(const ParsedOptions &options, Command &command) {
   if (options.has("threads") &&
       (!parseUnsigned(options.get("threads"), command.threads) || command.threads < 1 || command.threads > 1024))
     return concat("--threads=", options.get("threads"), " is not a whole number from 1 to 1024");
-  if (options.has("contexts") && (!parseUnsignedList(options.get("contexts"), command.contexts) ||
-                                  std::find(command.contexts.begin(), command.contexts.end(), 0u) != command.contexts.end()))
+  if (options.has("contexts") &&
+      (!parseUnsignedList(options.get("contexts"), command.contexts) ||
+       std::find(command.contexts.begin(), command.contexts.end(), 0u) != command.contexts.end()))
     return concat("--contexts=", options.get("contexts"), " is not a list of whole numbers from 1");
   if (options.has("entries")) {
     std::vector<std::string> entries = splitList(options.get("entries"));

@@ -34,12 +34,17 @@ ToolSpec toolSpec() {
   tool.version = concat("v4-synth ", V4_VERSION);
   tool.examples = {
       {"v4-synth --config=tiny.json --format=bf16 --seed=1 -o ckpt", "a small checkpoint to compile and run"},
-      {"v4-synth --config=pro.json --format=fp4 --seed=1 --sparse -o pro", "every header of a big one, holes for payload"},
+      {"v4-synth --config=pro.json --format=fp4 --seed=1 --sparse -o pro",
+       "every header of a big one, holes for payload"},
   };
   tool.options = {
       {"config", "C.json", "model", "the configuration; a copy that fits the format goes into the checkpoint"},
-      {"format", "FORMAT", "model", "fp4: experts fp4, other linears fp8; fp8: both fp8; bf16, f32: nothing quantised",
-       false, {"fp4", "fp8", "bf16", "f32"}},
+      {"format",
+       "FORMAT",
+       "model",
+       "fp4: experts fp4, other linears fp8; fp8: both fp8; bf16, f32: nothing quantised",
+       false,
+       {"fp4", "fp8", "bf16", "f32"}},
       {"seed", "N", "model", "the same seed gives the same bytes"},
       {"o", "DIR", "output", "the checkpoint: a new or empty directory"},
       {"sparse", "", "output", "leave the payload out: files of full size that hold nothing and take no space"},

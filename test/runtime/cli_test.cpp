@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// v4-run and v4-dump as processes: outputs, comparisons, exit codes, messages, nothing left behind.
+// v4-run, v4-dump and v4-bench as processes: outputs, comparisons, exit codes, messages, nothing left behind.
 #include "runtime/FileIo.h"
 #include "runtime/Json.h"
 #include "runtime/Module.h"
@@ -680,6 +680,133 @@ TEST_F(CliTest, DamagedModulesNeverEndInASignal) {
   EXPECT_TRUE(exits.contains(1));
 }
 
+/// The figures of v4-bench as JSON.
+class BenchTest : public CliTest {
+protected:
+  json::Value bench(std::vector<std::string> arguments) {
+    arguments.push_back("--json");
+    Outcome outcome = runTool(V4_BENCH, arguments);
+    EXPECT_EQ(outcome.exit, 0) << outcome.err;
+    EXPECT_EQ(outcome.err, "");
+    auto root = json::parse(outcome.out);
+    EXPECT_TRUE(root) << outcome.out;
+    return root ? std::move(*root) : json::Value();
+  }
+
+  static double number(const json::Value &object, std::string_view key) {
+    const json::Value *value = object.find(key);
+    return value && value->isNumber() ? value->real : std::nan("");
+  }
+
+  static const json::Value &kernel(const json::Value &entry, std::string_view name) {
+    static const json::Value none;
+    for (const json::Value &candidate : entry.find("kernels")->elements)
+      if (candidate.find("name")->string == name)
+        return candidate;
+    ADD_FAILURE() << "no kernel " << name;
+    return none;
+  }
+};
+
+TEST_F(BenchTest, ProbeMeasuresTheMachine) {
+  json::Value root = bench({"--probe", "--threads=1", "--write-target=" + (dir / "target.json")});
+  EXPECT_EQ(root.find("schema")->string, "v4-bench");
+  auto file = json::parseFile(dir / "target.json");
+  ASSERT_TRUE(file);
+  const json::Value *target = &*file;
+  EXPECT_EQ(target->find("schema")->string, "v4-target");
+  for (const json::Value *figures : {root.find("machine"), target}) {
+    EXPECT_EQ(number(*figures, "threads"), 1);
+    for (const char *key : {"read_bytes_per_second", "copy_bytes_per_second", "fp32_flops"}) {
+      EXPECT_GT(number(*figures, key), 1e6) << key;
+      EXPECT_LT(number(*figures, key), 1e14) << key;
+      EXPECT_GE(number(*figures, std::string("best_") + key), number(*figures, key)) << key;
+    }
+    EXPECT_GE(number(*figures, "buffer_bytes"), 1 << 28);
+  }
+  Outcome text = runTool(V4_BENCH, {"--probe", "--threads=1"});
+  EXPECT_NE(text.out.find("1 threads"), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("fp32 FMA"), std::string::npos) << text.out;
+}
+
+TEST_F(BenchTest, CountsWhatAStepUses) {
+  auto tree = toyModule();
+  tree->model->experts_per_token = 2;
+  writeText(module, moduleBytes(*tree));
+  json::Value root = bench({module, "--random-weights=1", "--threads=1", "--contexts=8,40"});
+  EXPECT_EQ(root.find("numerics")->string, "f32");
+  const std::vector<json::Value> &entries = root.find("entries")->elements;
+  ASSERT_EQ(entries.size(), 3u);
+  // Embedding and head of 32 x 8 floats, two of four rows of both tables, the bias.
+  constexpr double embedding = 1024, tables = 2 * 2 * 32, bias = 16, head = 1024, row = 32;
+  for (size_t i = 0; i != 2; ++i) {
+    double context = i ? 40 : 8;
+    EXPECT_EQ(entries[i].find("name")->string, "decode");
+    EXPECT_EQ(number(entries[i], "context"), context);
+    EXPECT_EQ(number(entries[i], "tokens"), 1);
+    EXPECT_GE(number(entries[i], "steps"), 5);
+    EXPECT_EQ(number(entries[i], "weight_bytes"), embedding + tables + bias + head);
+    EXPECT_EQ(number(entries[i], "state_bytes"), (4 + context / 4 + std::floor(context / 3)) * row);
+    EXPECT_FALSE(entries[i].find("bytes_are_bound")->boolean);
+    EXPECT_NEAR(number(entries[i], "tokens_per_second") * number(entries[i], "seconds"), 1, 1e-4);
+    EXPECT_NEAR(number(entries[i], "share_of_read") * number(entries[i], "read_bytes_per_second"),
+                number(entries[i], "bytes_per_second"), 1e-3 * number(entries[i], "bytes_per_second"));
+  }
+  const json::Value &headKernel = kernel(entries[0], "toy_head_all_1");
+  EXPECT_EQ(headKernel.find("first_launch")->string, "head");
+  EXPECT_EQ(number(headKernel, "launches"), 1);
+  EXPECT_EQ(number(headKernel, "weight_bytes"), head);
+  EXPECT_EQ(number(headKernel, "flop"), 2 * 32 * 8);
+  // Eight tokens of two experts each touch all four, or fewer.
+  EXPECT_EQ(entries[2].find("name")->string, "prefill_8");
+  EXPECT_EQ(number(entries[2], "tokens"), 8);
+  EXPECT_EQ(number(entries[2], "weight_bytes"), embedding + 2 * tables + bias + head);
+  EXPECT_TRUE(entries[2].find("bytes_are_bound")->boolean);
+  EXPECT_EQ(number(kernel(entries[2], "toy_head_all_8"), "flop"), 8 * 2 * 32 * 8);
+}
+
+TEST_F(BenchTest, OptionsSelect) {
+  json::Value decode = bench({module, "--weights=" + (dir / "ckpt"), "--entries=decode", "--threads=1"});
+  ASSERT_EQ(decode.find("entries")->elements.size(), 1u);
+  EXPECT_EQ(number(decode.find("entries")->elements[0], "context"), 40); // all that the module allows
+  json::Value prefill = bench({module, "--random-weights=1", "--entries=prefill", "--threads=1"});
+  ASSERT_EQ(prefill.find("entries")->elements.size(), 1u);
+  // The first step is reproducible and depends on the weights.
+  json::Value again = bench({module, "--random-weights=1", "--threads=2"});
+  json::Value other = bench({module, "--random-weights=2", "--entries=prefill", "--threads=1"});
+  EXPECT_EQ(number(*again.find("machine"), "threads"), 2);
+  double first = number(prefill.find("entries")->elements[0], "first_logits");
+  EXPECT_EQ(number(again.find("entries")->elements[1], "first_logits"), first);
+  EXPECT_NE(number(other.find("entries")->elements[0], "first_logits"), first);
+  EXPECT_NE(number(decode.find("entries")->elements[0], "first_logits"),
+            number(again.find("entries")->elements[0], "first_logits"));
+  Outcome table = runTool(V4_BENCH, {module, "--random-weights=1", "--threads=1"});
+  EXPECT_EQ(table.exit, 0) << table.err;
+  for (const char *piece : {"decode, context 40: ", " tokens/s", "kernel (first launch)", "toy_mix_1 (layers.*.mix)",
+                            "prefill_8, context 8: "})
+    EXPECT_NE(table.out.find(piece), std::string::npos) << piece << "\n" << table.out;
+}
+
+TEST_F(BenchTest, MistakesAreNamed) {
+  auto fails = [&](std::vector<std::string> arguments, int exit, const std::string &text) {
+    expectExit(runTool(V4_BENCH, std::move(arguments)), exit, text);
+  };
+  fails({}, 2, "give a module, or --probe");
+  fails({module}, 2, "give one of --weights=CHECKPOINT and --random-weights=SEED");
+  fails({module, "--weights=x", "--random-weights=1"}, 2, "give one of");
+  fails({module, "--probe"}, 2, "takes no module");
+  fails({"--probe", "--contexts=4"}, 2, "--contexts needs a module");
+  fails({module, "--random-weights=1", "--write-target=x"}, 2, "--write-target needs --probe");
+  fails({module, "--random-weights=x"}, 2, "--random-weights=x is not a whole number");
+  fails({module, "--random-weights=1", "--contexts=0"}, 2, "--contexts=0 is not a list of whole numbers from 1");
+  fails({module, "--random-weights=1", "--threads=0"}, 2, "--threads=0");
+  fails({module, "--random-weights=1", "--entries=x"}, 2, "decode, prefill");
+  fails({module, "--random-weights=1", "--contexts=41"}, 1, "a context of 41 exceeds the module's max_context of 40");
+  fails({module, "--weights=" + (dir / "absent")}, 1, "absent");
+  fails({dir / "absent.v4m", "--random-weights=1"}, 1, "absent.v4m");
+  fails({"--probe", "--write-target=" + (dir / "no/such/f.json")}, 1, "no/such/f.json");
+}
+
 TEST_F(CliTest, DumpText) {
   Outcome outcome = runTool(V4_DUMP, {module});
   ASSERT_EQ(outcome.exit, 0) << outcome.err;
@@ -704,6 +831,7 @@ TEST_F(CliTest, DumpJson) {
   EXPECT_EQ(root->find("schema")->string, "v4-dump");
   EXPECT_EQ(root->find("provenance")->find("numerics")->string, "f32");
   EXPECT_EQ(root->find("model")->find("max_context")->number, 40u);
+  EXPECT_EQ(root->find("model")->find("experts_per_token")->number, 0u);
   EXPECT_EQ(root->find("parameters")->elements.size(), 5u);
   EXPECT_EQ(root->find("parameters")->elements[2].find("source")->find("stride")->number, 64u);
   EXPECT_EQ(root->find("states")->elements[2].find("kind")->string, "KvRows");

@@ -3,15 +3,18 @@
 #include "runtime/Checkpoint.h"
 #include "runtime/Json.h"
 #include "runtime/Npy.h"
+#include "runtime/RandomTensor.h"
 #include "runtime/Weights.h"
 #include "test/runtime/Fixture.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fcntl.h>
 #include <functional>
+#include <span>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -497,6 +500,80 @@ TEST_F(CheckpointTest, TensorsAndParametersMustAgree) {
 // ---- Files
 // -------------------------------------------------------------------------------------------------------------
 
+TEST(RandomTensor, PiecesMakeTheWhole) {
+  for (const char *dtype : {"F32", "BF16", "F8_E4M3", "F8_E8M0", "I8", "I64"}) {
+    ASSERT_TRUE(RandomTensor::supports(dtype));
+    RandomTensor tensor(5, "layers.0.w", dtype, {6, 12});
+    std::vector<std::byte> whole(1000), pieces(1000);
+    tensor.fill(0, whole);
+    for (size_t at = 0, step = 1; at != pieces.size(); at += step, step = std::min(step + 3, pieces.size() - at))
+      tensor.fill(at, std::span(pieces).subspan(at, step));
+    EXPECT_EQ(whole, pieces) << dtype;
+    std::vector<std::byte> other(1000);
+    RandomTensor(6, "layers.0.w", dtype, {6, 12}).fill(0, other);
+    EXPECT_NE(whole, other) << dtype;
+    RandomTensor(5, "layers.1.w", dtype, {6, 12}).fill(0, other);
+    EXPECT_NE(whole, other) << dtype;
+  }
+  EXPECT_FALSE(RandomTensor::supports("F64"));
+}
+
+TEST(RandomTensor, ValuesAreSane) {
+  auto bytes = [](const char *name, const char *dtype, size_t size) {
+    std::vector<std::byte> out(size);
+    RandomTensor(1, name, dtype).fill(0, out);
+    return out;
+  };
+  auto moments = [&](const char *name, double &mean, double &deviation) {
+    constexpr size_t count = 1 << 16;
+    std::vector<std::byte> data = bytes(name, "F32", count * 4);
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i != count; ++i) {
+      float value;
+      std::memcpy(&value, data.data() + 4 * i, 4);
+      sum += value;
+      squares += static_cast<double>(value) * value;
+    }
+    mean = sum / count;
+    deviation = std::sqrt(squares / count - mean * mean);
+  };
+  double mean, deviation;
+  moments("layers.0.ffn.gate.weight", mean, deviation);
+  EXPECT_NEAR(mean, 0, 1e-3);
+  EXPECT_NEAR(deviation, 0.02, 1e-3);
+  moments("layers.0.attn_norm.weight", mean, deviation);
+  EXPECT_NEAR(mean, 1, 1e-2);
+  EXPECT_NEAR(deviation, 0.1, 1e-2);
+  // Codes without NaN, of both signs; scales of two exponents.
+  size_t negative = 0;
+  for (std::byte code : bytes("w", "F8_E4M3", 1 << 16)) {
+    EXPECT_NE(static_cast<unsigned>(code) & 0x7F, 0x7Fu);
+    negative += static_cast<unsigned>(code) >> 7;
+  }
+  EXPECT_NEAR(static_cast<double>(negative) / (1 << 16), 0.5, 0.02);
+  for (std::byte scale : bytes("w", "F8_E8M0", 4096))
+    EXPECT_TRUE(scale == std::byte(120) || scale == std::byte(121));
+}
+
+TEST(RandomTensor, RowsHoldDistinctIds) {
+  constexpr size_t rows = 500, perRow = 6, count = 8;
+  std::vector<int64_t> ids(rows * perRow);
+  RandomTensor(9, "tid2eid", "I64", {perRow, count}).fill(0, std::as_writable_bytes(std::span(ids)));
+  std::vector<size_t> uses(count);
+  for (size_t row = 0; row != rows; ++row) {
+    std::vector<int64_t> sorted(ids.begin() + row * perRow, ids.begin() + (row + 1) * perRow);
+    std::sort(sorted.begin(), sorted.end());
+    EXPECT_EQ(std::adjacent_find(sorted.begin(), sorted.end()), sorted.end()) << row;
+    for (int64_t id : sorted) {
+      ASSERT_GE(id, 0);
+      ASSERT_LT(id, int64_t(count));
+      ++uses[static_cast<size_t>(id)];
+    }
+  }
+  for (size_t used : uses) // 375 each on average
+    EXPECT_GT(used, rows / 2);
+}
+
 TEST(Files, OutputAppearsOnlyWhenComplete) {
   TempDir dir;
   std::string path = dir / "out";
@@ -532,6 +609,34 @@ TEST(Files, OutputAppearsOnlyWhenComplete) {
   EXPECT_EQ(info.st_mode & 0777, 0640u);
   ::symlink(path.c_str(), (dir / "link").c_str());
   EXPECT_EQ(readText(dir / "link"), "new");
+}
+
+TEST(Files, HolesReadAsZeros) {
+  TempDir dir;
+  auto file = OutputFile::create(dir / "f");
+  ASSERT_TRUE(file);
+  constexpr uint64_t hole = uint64_t(1) << 30;
+  ASSERT_TRUE(file->write("ab").ok());
+  ASSERT_TRUE(file->skip(hole).ok());
+  ASSERT_TRUE(file->write("c").ok());
+  ASSERT_TRUE(file->skip(5).ok());
+  ASSERT_TRUE(file->commit().ok());
+  auto mapped = MappedFile::open(dir / "f");
+  ASSERT_TRUE(mapped);
+  ASSERT_EQ(mapped->bytes().size(), hole + 8);
+  EXPECT_EQ(mapped->bytes()[1], std::byte('b'));
+  EXPECT_EQ(mapped->bytes()[2], std::byte(0));
+  EXPECT_EQ(mapped->bytes()[hole + 2], std::byte('c'));
+  struct stat info;
+  ASSERT_EQ(::stat((dir / "f").c_str(), &info), 0);
+  EXPECT_LT(info.st_blocks * 512, 1 << 20);
+}
+
+TEST(Files, AvailableMemoryIsKnown) {
+  auto available = availableMemory();
+  ASSERT_TRUE(available);
+  EXPECT_GT(*available, uint64_t(1) << 20);
+  EXPECT_LT(*available, uint64_t(1) << 50);
 }
 
 TEST(Files, FailuresNameTheFile) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Sessions through the C interface: values, chunks, threads, limits, MTP, state files, taps, events.
 #include "runtime/FileIo.h"
+#include "runtime/RandomTensor.h"
 #include "test/runtime/Fixture.h"
 
 #include <gtest/gtest.h>
@@ -479,6 +480,46 @@ TEST_F(SessionTest, FillTakesComputedValues) {
   EXPECT_V4_FAILS(v4_session_fill(second, 41, nan, nullptr), V4_INVALID, "max_context");
 }
 
+TEST_F(SessionTest, RandomWeightsAreThoseOfAFile) {
+  // A checkpoint whose tensors hold what the generator gives their names.
+  ToyCheckpoint random = ToyCheckpoint::make(weightData);
+  for (std::vector<TensorData> &shard : random.shards)
+    for (TensorData &tensor : shard)
+      RandomTensor(11, tensor.name, tensor.dtype)
+          .fill(0, {reinterpret_cast<std::byte *>(tensor.bytes.data()), tensor.bytes.size()});
+  random.write(checkpoint);
+  load();
+  std::vector<int32_t> tokens = randomTokens(3, 10);
+  auto lastLogits = [&](v4_weights *bound) {
+    v4_session *made = nullptr;
+    EXPECT_V4_OK(v4_session_create(module, bound, nullptr, &made));
+    EXPECT_V4_OK(v4_session_append(made, tokens.data(), tokens.size()));
+    std::vector<float> out(v4_session_logits(made), v4_session_logits(made) + toyVocab);
+    v4_session_free(made);
+    return out;
+  };
+  v4_weights *same = nullptr, *other = nullptr;
+  ASSERT_V4_OK(v4_weights_random(module, 11, &same));
+  ASSERT_V4_OK(v4_weights_random(module, 12, &other));
+  EXPECT_EQ(lastLogits(same), lastLogits(weights));
+  EXPECT_NE(lastLogits(other), lastLogits(weights));
+  v4_weights_free(same);
+  v4_weights_free(other);
+}
+
+TEST_F(SessionTest, RandomWeightsNeedMemory) {
+  auto tree = toyModule();
+  // Petabytes, which no machine has: said before anything is taken.
+  tree->parameters[0]->shape[0] = tree->parameters[0]->source->shape[0] = uint64_t(1) << 46;
+  load(*toyModule());
+  std::string bytes = moduleBytes(*tree);
+  v4_module *huge = nullptr;
+  ASSERT_V4_OK(v4_module_load_memory(bytes.data(), bytes.size(), nullptr, &huge));
+  v4_weights *made = nullptr;
+  EXPECT_V4_FAILS(v4_weights_random(huge, 1, &made), V4_ENVIRONMENT, "2251799813686544 bytes of memory, and ");
+  v4_module_free(huge);
+}
+
 TEST_F(SessionTest, TapsCoverEveryToken) {
   load();
   std::vector<int32_t> tokens = randomTokens(15, 13); // 8 + 5 rows in two calls of 8
@@ -606,6 +647,8 @@ TEST_F(SessionTest, MisuseIsAnError) {
   EXPECT_V4_FAILS(v4_module_load_memory(nullptr, 1, nullptr, &other), V4_MISUSE, "data is NULL");
   EXPECT_V4_FAILS(v4_module_get_info(module, nullptr), V4_MISUSE, "info is NULL");
   EXPECT_V4_FAILS(v4_weights_load(nullptr, "x", &weights), V4_MISUSE, "module is NULL");
+  EXPECT_V4_FAILS(v4_weights_random(nullptr, 1, &weights), V4_MISUSE, "module is NULL");
+  EXPECT_V4_FAILS(v4_weights_random(module, 1, nullptr), V4_MISUSE, "out is NULL");
   EXPECT_V4_FAILS(v4_session_create(module, nullptr, nullptr, &created), V4_MISUSE, "weights is NULL");
   v4_session_options options = {};
   EXPECT_V4_FAILS(v4_session_create(module, weights, &options, &created), V4_MISUSE, "struct_size is not set");

@@ -200,6 +200,8 @@ const Defect defects[] = {
      [](auto &m) { m.parameters[0]->source->tensor = "x.{e}"; }},
     {"stride 8 has no meaning here", [](auto &m) { m.parameters[0]->source->stride = 8; }},
     {"stride 8 has no meaning here", [](auto &m) { m.parameters[1]->source->stride = 8; }},
+    {"a table of 4 rows is too small for the model's 5 experts per token",
+     [](auto &m) { m.model->experts_per_token = 5; }},
     {"stride 16 makes rows of 32 bytes overlap", [](auto &m) { table(m).source->stride = 16; }},
     {"the parameter reaches beyond the tensor's 1024 bytes", [](auto &m) { m.parameters[0]->source->offset = 4; }},
     {"the parameter reaches beyond the tensor's 256 bytes", [](auto &m) { table(m).source->offset = 36; }},
