@@ -370,9 +370,10 @@ public:
 
     EmitOptions emit;
     emit.cpu = cpu;
-    emit.plan = job.lowering.plan;
+    auto plan = (*module)->getAttrOfType<StringAttr>("v4.plan");
+    emit.plan = plan ? plan.str() : "by hand";
     emit.numerics = emit.kv = "f32";
-    emit.options = {"--kv=f32", "--numerics=f32", "--plan=" + job.lowering.plan, "--target=cpu:" + cpu.cpu};
+    emit.options = {"--kv=f32", "--numerics=f32", "--plan=" + emit.plan, "--target=cpu:" + cpu.cpu};
     if (auto options = (*module)->getAttrOfType<ArrayAttr>("v4.options"))
       for (auto option : options.getAsRange<StringAttr>())
         emit.options.push_back(option.str());
@@ -464,6 +465,9 @@ private:
       std::string text = printModule(*module);
       (*module)->setAttr("v4.graph_hash", StringAttr::get(&context, llvm::utohexstr(llvm::xxh3_64bits(text), true, 16)));
     }
+    // A later run that goes on from a dumped stage records the plan that made the groups, not its own default.
+    if (stage == Stage::Groups && stage != job.from)
+      (*module)->setAttr("v4.plan", StringAttr::get(&context, job.lowering.plan));
     if (job.dumpDir.empty())
       return ExitCode::ExitOk;
     std::string path = (job.dumpDir + "/" + Twine(static_cast<int>(stage)) + "." + stageName(stage) + ".mlir").str();
