@@ -100,16 +100,24 @@ struct FlattenVectorsPass : v4::impl::FlattenVectorsPassBase<FlattenVectorsPass>
   void runOnOperation() override {
     RewritePatternSet own(&getContext());
     own.add<ReadPairs, StretchInPlace>(&getContext());
-    // Broadcasts leave the transfers before these are flattened: that pattern reads past the shape of a buffer which has
-    // a lower rank than the vector.
     RewritePatternSet maps(&getContext());
     vector::populateVectorTransferPermutationMapLoweringPatterns(maps);
-    RewritePatternSet flatten(&getContext());
+    if (failed(applyPatternsGreedily(getOperation(), std::move(own))) || failed(applyPatternsGreedily(getOperation(), std::move(maps))))
+      return signalPassFailure();
+    // Not single elements, and not the broadcasts that are left: the patterns read past the end of the shape of a vector
+    // of ones, and of a buffer of lower rank than the vector.
+    SmallVector<Operation *> transfers;
+    getOperation()->walk([&](VectorTransferOpInterface op) {
+      VectorType type = op.getVectorType();
+      if (type.getNumElements() > 1 && type.getRank() <= op.getShapedType().getRank())
+        transfers.push_back(op);
+    });
+    RewritePatternSet flatten(&getContext()), casts(&getContext());
     vector::populateFlattenVectorTransferPatterns(flatten);
-    vector::populateVectorShapeCastLoweringPatterns(flatten);
-    if (failed(applyPatternsGreedily(getOperation(), std::move(own))) ||
-        failed(applyPatternsGreedily(getOperation(), std::move(maps))) ||
-        failed(applyPatternsGreedily(getOperation(), std::move(flatten))))
+    vector::populateVectorShapeCastLoweringPatterns(casts);
+    auto config = GreedyRewriteConfig().setStrictness(GreedyRewriteStrictness::ExistingAndNewOps);
+    if (failed(applyOpPatternsGreedily(transfers, std::move(flatten), config)) ||
+        failed(applyPatternsGreedily(getOperation(), std::move(casts))))
       signalPassFailure();
   }
 };

@@ -173,18 +173,21 @@ static int fail(const Twine &message, int code) {
 
 static int failDirectory(StringRef path) { return fail("'" + path + "' is a directory; expected a file", ExitCode::ExitRejected); }
 
+static int flushStandardOutput() {
+  llvm::outs().flush();
+  if (!llvm::outs().has_error())
+    return ExitCode::ExitOk;
+  std::string message = llvm::outs().error().message();
+  llvm::outs().clear_error();
+  return fail("cannot write to standard output: " + message, ExitCode::ExitEnvironment);
+}
+
 /// Writes to a temporary file beside `path` and renames it, so that a failure leaves nothing and readers see all or
 /// nothing. Special files (/dev/null, pipes) are written in place.
 static int writeOutput(StringRef path, StringRef bytes) {
   if (path == "-") {
     llvm::outs() << bytes;
-    llvm::outs().flush();
-    if (llvm::outs().has_error()) {
-      std::string message = llvm::outs().error().message();
-      llvm::outs().clear_error();
-      return fail("cannot write to standard output: " + message, ExitCode::ExitEnvironment);
-    }
-    return ExitCode::ExitOk;
+    return flushStandardOutput();
   }
   if (llvm::sys::fs::is_directory(path))
     return failDirectory(path);
@@ -510,7 +513,7 @@ static int printList(StringRef what, MLIRContext &context) {
   else
     for (RegisteredOperationName name : context.getRegisteredOperationsByDialect("v4"))
       llvm::outs() << name.getStringRef() << "\n";
-  return ExitCode::ExitOk;
+  return flushStandardOutput();
 }
 
 //===----------------------------------------------------------------------===//

@@ -35,3 +35,13 @@ func.func @broadcast(%x: memref<16xf32>) -> vector<4x16xf32> {
   %0 = vector.transfer_read %x[%c0], %p {in_bounds = [true, true], permutation_map = affine_map<(d0) -> (0, d0)>} : memref<16xf32>, vector<4x16xf32>
   return %0 : vector<4x16xf32>
 }
+
+// A single element stays as it is.
+// CHECK-LABEL: func.func @one
+// CHECK: vector.transfer_read %arg0{{.*}} : memref<16x2xf32>, vector<1x1xf32>
+func.func @one(%x: memref<16x2xf32>) -> vector<1x1xf32> {
+  %c0 = arith.constant 0 : index
+  %p = arith.constant 0.0 : f32
+  %0 = vector.transfer_read %x[%c0, %c0], %p {in_bounds = [true, true]} : memref<16x2xf32>, vector<1x1xf32>
+  return %0 : vector<1x1xf32>
+}

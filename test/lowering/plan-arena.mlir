@@ -32,4 +32,18 @@ func.func @decode(%x: memref<16xf32>, %y: memref<16xf32>) {
   v4.launch @k "r" ins(%c : memref<16xf32>) outs(%y : memref<16xf32>)
   return
 }
+
+// Buffers of any size start at multiples of 64 bytes.
+// CHECK-LABEL: func.func @odd
+// CHECK-SAME: %[[ARENA:[^ ]+]]: memref<76xi8> {v4.arena})
+// CHECK-DAG: memref.view %[[ARENA]][%c0{{.*}}][] : memref<76xi8> to memref<5xi32>
+// CHECK-DAG: memref.view %[[ARENA]][%c64{{.*}}][] : memref<76xi8> to memref<3xf32>
+func.func @odd(%x: memref<16xf32>, %y: memref<16xf32>) {
+  %a = memref.alloc() : memref<5xi32>
+  %b = memref.alloc() : memref<3xf32>
+  v4.launch @k "p" ins(%x : memref<16xf32>) outs(%a : memref<5xi32>)
+  v4.launch @k "q" ins(%a : memref<5xi32>) outs(%b : memref<3xf32>)
+  v4.launch @k "r" ins(%b : memref<3xf32>) outs(%y : memref<16xf32>)
+  return
+}
 module @k attributes {v4.kernel} {}
