@@ -214,8 +214,10 @@ TEST(ElfImage, EveryDefectIsNamed) {
   refused("its dynamic section lies outside", [](auto &e) { e.segment(PT_DYNAMIC).p_vaddr = uint64_t(1) << 40; });
   refused("its dynamic section does not end", [](auto &e) { e.segment(PT_DYNAMIC).p_memsz = 16; });
   refused("depends on another library", [](auto &e) { e.dynamic(DT_STRSZ).d_tag = DT_NEEDED; });
-  refused("constructors or destructors", [](auto &e) { e.dynamic(DT_STRSZ).d_tag = DT_INIT_ARRAY; });
-  refused("of a kind that is not supported", [](auto &e) { e.dynamic(DT_STRSZ).d_tag = DT_TEXTREL; });
+  for (int64_t tag : {DT_INIT, DT_FINI, DT_INIT_ARRAY, DT_FINI_ARRAY})
+    refused("constructors or destructors", [&](auto &e) { e.dynamic(DT_STRSZ).d_tag = tag; });
+  for (int64_t tag : {DT_REL, DT_TEXTREL})
+    refused("of a kind that is not supported", [&](auto &e) { e.dynamic(DT_STRSZ).d_tag = tag; });
   refused("entries of an unknown size", [](auto &e) { e.dynamic(DT_SYMENT).d_un.d_val = 16; });
   refused("symbol table is malformed", [](auto &e) { e.dynamic(DT_SYMTAB).d_un.d_val = 0; });
   refused("symbol table is malformed", [](auto &e) { e.dynamic(DT_SYMTAB).d_un.d_val = UINT64_MAX; });
@@ -249,6 +251,22 @@ TEST(ElfImage, EveryDefectIsNamed) {
     e.dynamic(DT_RELASZ).d_tag = 35;
   };
   refused("a relocation lies outside its segments", [&](auto &e) { relr(e, uint64_t(1) << 50); });
+  refused("relocation table lies outside", [&](auto &e) {
+    relr(e, 0x3000);
+    e.dynamic(36).d_un.d_val = UINT64_MAX - 3;
+  });
+  // The table of a procedure linkage is a table like the other.
+  auto procedures = [](ElfEditor &e) {
+    e.dynamic(DT_RELA).d_tag = DT_JMPREL;
+    e.dynamic(DT_RELASZ).d_tag = DT_PLTRELSZ;
+  };
+  ElfEditor linked;
+  procedures(linked);
+  EXPECT_TRUE(ElfImage::load(bytesOf(linked.bytes)));
+  refused("relocation table lies outside", [&](auto &e) {
+    procedures(e);
+    e.dynamic(DT_PLTRELSZ).d_un.d_val = uint64_t(1) << 40;
+  });
   ElfEditor good;
   relr(good, 0x3000); // inside the image: accepted
   EXPECT_TRUE(ElfImage::load(bytesOf(good.bytes)));
