@@ -601,11 +601,13 @@ int main(int argc, char **argv) {
   llvm::CrashRecoveryContext recovery;
   int code = ExitCode::ExitInternal;
   if (!recovery.RunSafely([&] { code = Compilation(context, job).run(); })) {
+    // Locks and threads are in the state of the crash: the report has a time limit, and nothing is torn down.
+    std::signal(SIGALRM, onCrash);
+    ::alarm(20);
     llvm::errs() << "v4c: internal error: the compiler crashed. This is a bug of v4c.\n";
-    if (llvm::sys::fs::is_directory(job.input) && recovery.RunSafely([&] { writeReproducer(job); }))
-      return ExitCode::ExitInternal;
-    llvm::errs() << "v4c: note: please report the command line and the graph\n";
-    return ExitCode::ExitInternal;
+    if (!llvm::sys::fs::is_directory(job.input) || !recovery.RunSafely([&] { writeReproducer(job); }))
+      llvm::errs() << "v4c: note: please report the command line and the graph\n";
+    endWith("", ExitCode::ExitInternal);
   }
   return code;
 }

@@ -203,7 +203,7 @@ tensor_case("overlapping", r"overlap|gap|hole|data_offsets|bytes", overlap)
 tensor_case("outside", r"safetensors.*bytes", outside)
 
 # Outputs.
-expect("directory", 1, r"is a directory; name a file", checkpoint, f32, output=scratch)
+expect("directory", 1, r"is a directory; expected a file", checkpoint, f32, output=scratch)
 expect("nowhere", 1, r"cannot write .*none/m\.v4m", checkpoint, f32, "--compile-to=model",
        output=os.path.join(scratch, "none", "m.v4m"))
 expect("full", 3, r"/dev/full.*No space left", checkpoint, f32, "--prefill=16", output="/dev/full")
@@ -214,7 +214,7 @@ if os.geteuid() != 0:
     expect("unwritable", 1, r"cannot write", checkpoint, f32, output=os.path.join(locked, "m.v4m"))
 
 # Targets.
-expect("processor", 1, r"unknown processor 'z80'; accepted", checkpoint, f32, "--target=cpu:z80")
+expect("processor", 2, r"unknown processor 'z80'; accepted", checkpoint, f32, "--target=cpu:z80")
 expect("target", 2, r"cuda.*cpu", checkpoint, f32, "--target=cuda")
 
 # MTP asked for, and not there.

@@ -9,6 +9,7 @@ passed on.
     --file-size=BYTES    the largest file that the command may write
     --memory=BYTES       of address space
     --signal=NAME@PATH   the command gets the signal once PATH exists
+    --stdin=PATH         standard input
 """
 import glob
 import os
@@ -33,7 +34,8 @@ def limit():
 
 
 # Python ignores these signals, and would hand that down.
-process = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=limit, restore_signals=True)
+stdin = open(options["stdin"], "rb") if "stdin" in options else subprocess.DEVNULL
+process = subprocess.Popen(command, stdin=stdin, stderr=subprocess.PIPE, preexec_fn=limit, restore_signals=True)
 if "signal" in options:
     name, _, path = options["signal"].partition("@")
     while not os.path.exists(path) and process.poll() is None:
