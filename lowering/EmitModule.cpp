@@ -368,13 +368,3 @@ private:
 FailureOr<std::string> mlir::v4::emitModule(ModuleOp module, const EmitOptions &options, bool &environment) {
   return Emitter(module, options).emit(environment);
 }
-
-std::vector<std::pair<std::string, int64_t>> mlir::v4::arenaBytes(ModuleOp module) {
-  std::vector<std::pair<std::string, int64_t>> result;
-  for (auto func : module.getOps<func::FuncOp>())
-    if (func->hasAttr("v4.entry"))
-      for (unsigned i = 0; i < func.getNumArguments(); ++i)
-        if (func.getArgAttr(i, "v4.arena"))
-          result.emplace_back(func.getName().str(), byteSize(cast<MemRefType>(func.getArgumentTypes()[i])));
-  return result;
-}

@@ -22,9 +22,6 @@ struct EmitOptions {
 /// Compiles the kernels, flattens the launches of every entry and serialises (docs/module-format.md).
 FailureOr<std::string> emitModule(ModuleOp module, const EmitOptions &options, bool &environment);
 
-/// Arena bytes of every entry of a module at stage `buffers` or `kernels`, in order.
-std::vector<std::pair<std::string, int64_t>> arenaBytes(ModuleOp module);
-
 } // namespace mlir::v4
 
 #endif

@@ -17,25 +17,19 @@ using namespace mlir;
 using namespace mlir::v4;
 
 /// The value outside the group that result `number` of the group updates in place, or null: follows tied operands
-/// and views from the yielded value up to a captured value.
+/// from the yielded value up to a captured value.
 static Value findUpdatedState(GroupOp group, unsigned number) {
   Value value = group.getBody().front().getTerminator()->getOperand(number);
   bool tied = false;
   while (Operation *op = value.getDefiningOp()) {
     if (!group->isAncestor(op))
       break;
-    if (auto tile = dyn_cast<TileInterface>(op)) {
-      OpOperand *operand = tile.getTiedOperand(cast<OpResult>(value).getResultNumber());
-      if (!operand)
-        return {};
-      value = operand->get();
-      tied = true;
-    } else if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op)) {
-      // A reshaped state would need a reshaped output; groups do not contain such views.
+    auto tile = dyn_cast<TileInterface>(op);
+    OpOperand *operand = tile ? tile.getTiedOperand(cast<OpResult>(value).getResultNumber()) : nullptr;
+    if (!operand)
       return {};
-    } else {
-      return {};
-    }
+    value = operand->get();
+    tied = true;
   }
   return tied ? value : Value();
 }
