@@ -11,22 +11,50 @@ using namespace mlir::v4;
 using namespace mlir::bufferization;
 
 namespace {
+/// The buffers of tensors, other values as they are.
+LogicalResult toBuffers(RewriterBase &rewriter, ValueRange values, const BufferizationOptions &options,
+                        BufferizationState &state, SmallVector<Value> &buffers) {
+  for (Value value : values) {
+    if (!isa<TensorType>(value.getType())) {
+      buffers.push_back(value);
+      continue;
+    }
+    FailureOr<Value> buffer = getBuffer(rewriter, value, options, state);
+    if (failed(buffer))
+      return failure();
+    buffers.push_back(*buffer);
+  }
+  return success();
+}
+
+/// A template reads its inputs and writes its outputs.
+struct KernelModel : DstBufferizableOpInterfaceExternalModel<KernelModel, KernelOp> {
+  bool bufferizesToMemoryRead(Operation *op, OpOperand &operand, const AnalysisState &) const {
+    return cast<KernelOp>(op).isDpsInput(&operand);
+  }
+
+  LogicalResult bufferize(Operation *op, RewriterBase &rewriter, const BufferizationOptions &options,
+                          BufferizationState &state) const {
+    auto kernel = cast<KernelOp>(op);
+    SmallVector<Value> inputs, outputs;
+    if (failed(toBuffers(rewriter, kernel.getInputs(), options, state, inputs)) ||
+        failed(toBuffers(rewriter, kernel.getOutputs(), options, state, outputs)))
+      return failure();
+    auto buffered = KernelOp::create(rewriter, op->getLoc(), TypeRange(), kernel.getNameAttr(), inputs, outputs);
+    buffered->setDiscardableAttrs(kernel->getDiscardableAttrDictionary());
+    replaceOpWithBufferizedValues(rewriter, op, outputs);
+    return success();
+  }
+};
+
 /// A launch reads its inputs and updates its outputs in place.
 struct LaunchModel : DstBufferizableOpInterfaceExternalModel<LaunchModel, LaunchOp> {
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter, const BufferizationOptions &options,
                           BufferizationState &state) const {
     auto launch = cast<LaunchOp>(op);
     SmallVector<Value> inputs, outputs;
-    auto convert = [&](ValueRange values, SmallVector<Value> &buffers) -> LogicalResult {
-      for (Value value : values) {
-        FailureOr<Value> buffer = getBuffer(rewriter, value, options, state);
-        if (failed(buffer))
-          return failure();
-        buffers.push_back(*buffer);
-      }
-      return success();
-    };
-    if (failed(convert(launch.getInputs(), inputs)) || failed(convert(launch.getOutputs(), outputs)))
+    if (failed(toBuffers(rewriter, launch.getInputs(), options, state, inputs)) ||
+        failed(toBuffers(rewriter, launch.getOutputs(), options, state, outputs)))
       return failure();
     LaunchOp::create(rewriter, op->getLoc(), TypeRange(), launch.getKernelAttr(), launch.getNameAttr(), inputs, outputs);
     replaceOpWithBufferizedValues(rewriter, op, outputs);
@@ -84,16 +112,8 @@ struct YieldModel : BufferizableOpInterface::ExternalModel<YieldModel, YieldOp> 
   LogicalResult bufferize(Operation *op, RewriterBase &rewriter, const BufferizationOptions &options,
                           BufferizationState &state) const {
     SmallVector<Value> values;
-    for (Value operand : op->getOperands()) {
-      if (!isa<TensorType>(operand.getType())) {
-        values.push_back(operand);
-        continue;
-      }
-      FailureOr<Value> buffer = getBuffer(rewriter, operand, options, state);
-      if (failed(buffer))
-        return failure();
-      values.push_back(*buffer);
-    }
+    if (failed(toBuffers(rewriter, op->getOperands(), options, state, values)))
+      return failure();
     replaceOpWithNewBufferizedOp<YieldOp>(rewriter, op, values);
     return success();
   }
@@ -102,6 +122,7 @@ struct YieldModel : BufferizableOpInterface::ExternalModel<YieldModel, YieldOp> 
 
 void v4::registerBufferizableOpInterfaceModels(DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, V4Dialect *) {
+    KernelOp::attachInterface<KernelModel>(*context);
     LaunchOp::attachInterface<LaunchModel>(*context);
     PhaseOp::attachInterface<PhaseModel>(*context);
     YieldOp::attachInterface<YieldModel>(*context);

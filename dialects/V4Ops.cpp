@@ -514,20 +514,36 @@ LogicalResult PhaseOp::verify() {
   return checkYield(*this);
 }
 
+/// Tensor outputs and results of a destination-style structure op correspond.
+static LogicalResult verifyOutputs(Operation *op, ValueRange outputs) {
+  SmallVector<Type> tensors;
+  for (Value output : outputs)
+    if (isa<TensorType>(output.getType()))
+      tensors.push_back(output.getType());
+  if (tensors.size() != op->getNumResults())
+    return op->emitOpError("expected one result for each of the ")
+           << tensors.size() << " tensor outputs, found " << op->getNumResults();
+  for (auto [index, type, found] : llvm::enumerate(tensors, op->getResultTypes()))
+    if (type != found)
+      return op->emitOpError("expected result ") << index << " of type " << type << ", found " << found;
+  return success();
+}
+
+LogicalResult KernelOp::verify() { return verifyOutputs(*this, getOutputs()); }
+
+void KernelOp::getEffects(SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>> &effects) {
+  for (OpOperand &operand : getInputsMutable())
+    if (isa<MemRefType>(operand.get().getType()))
+      effects.emplace_back(MemoryEffects::Read::get(), &operand);
+  for (OpOperand &operand : getOutputsMutable())
+    if (isa<MemRefType>(operand.get().getType()))
+      effects.emplace_back(MemoryEffects::Write::get(), &operand);
+}
+
 LogicalResult LaunchOp::verify() {
   if (failed(checkName(*this, getName())))
     return failure();
-  SmallVector<Type> tensors;
-  for (Value output : getOutputs())
-    if (isa<TensorType>(output.getType()))
-      tensors.push_back(output.getType());
-  if (tensors.size() != getNumResults())
-    return emitOpError("expected one result for each of the ")
-           << tensors.size() << " tensor outputs, found " << getNumResults();
-  for (auto [index, type, found] : llvm::enumerate(tensors, getResultTypes()))
-    if (type != found)
-      return emitOpError("expected result ") << index << " of type " << type << ", found " << found;
-  return success();
+  return verifyOutputs(*this, getOutputs());
 }
 
 LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {

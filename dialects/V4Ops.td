@@ -896,6 +896,33 @@ def V4_YieldOp : Op<V4_Dialect, "yield", [Pure, Terminator, ReturnLike, ParentOn
   let builders = [OpBuilder<(ins), [{ return; }]>];
 }
 
+def V4_KernelOp : Op<V4_Dialect, "kernel", [DestinationStyleOpInterface, AttrSizedOperandSegments,
+    DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "call of a kernel template";
+  let description = [{
+    A tile whose code is a template, not a schedule of its decomposition (stages `tiles` and `buffers`):
+    `v4-expand-templates` builds the body at stage `kernels` (`lowering/templates/`, one file each). `inputs` are read,
+    `outputs` are written and never read before. The attributes are the template's parameters. On tensors there is one
+    result per output.
+
+    ```mlir
+    func.func @kernel(%x: tensor<1x64xf32>, %w: tensor<2x64x16x1xf32>, %y: tensor<1x32xf32>) -> tensor<1x32xf32> {
+      %0 = v4.kernel "linear" ins(%x, %w : tensor<1x64xf32>, tensor<2x64x16x1xf32>) outs(%y : tensor<1x32xf32>)
+          -> tensor<1x32xf32>
+      return %0 : tensor<1x32xf32>
+    }
+    ```
+  }];
+  let arguments = (ins StrAttr:$name, Variadic<AnyType>:$inputs, Variadic<AnyType>:$outputs);
+  let results = (outs Variadic<AnyStaticShapeTensor>:$results);
+  let assemblyFormat = [{
+    $name `ins` `(` ($inputs^ `:` type($inputs))? `)` `outs` `(` ($outputs^ `:` type($outputs))? `)` (`->`
+    type($results)^)? attr-dict
+  }];
+  let extraClassDeclaration = "::mlir::MutableOperandRange getDpsInitsMutable() { return getOutputsMutable(); }";
+  let hasVerifier = 1;
+}
+
 def V4_LaunchOp : Op<V4_Dialect, "launch", [DestinationStyleOpInterface, AttrSizedOperandSegments,
     DeclareOpInterfaceMethods<SymbolUserOpInterface>, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "run a kernel";

@@ -54,6 +54,17 @@ def ExpandTablesPass : Pass<"v4-expand-tables", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
 }
 
+def ExpandTemplatesPass : Pass<"v4-expand-templates", "::mlir::func::FuncOp"> {
+  let summary = "build the bodies of kernel templates";
+  let description = [{
+    Every `v4.kernel` becomes the loops and vectors of its template (`lowering/templates/`), for a processor with the instruction sets that
+    `features` lists, in LLVM's spelling. Operands that a template does not support are an error.
+  }];
+  let options = [Option<"features", "features", "std::string", "\"\"", "instruction sets of the processor, separated by commas">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+}
+
 def FlattenVectorsPass : Pass<"v4-flatten-vectors"> {
   let summary = "transfers of contiguous rows as one-dimensional vectors";
   let description = [{
@@ -133,6 +144,15 @@ def RotatePairsPass : Pass<"v4-rotate-pairs", "::mlir::func::FuncOp"> {
     the results. The decomposition walks every second column, and no upstream pattern vectorises that.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect", "::mlir::vector::VectorDialect"];
+}
+
+def SelectTemplatesPass : Pass<"v4-select-templates", "::mlir::func::FuncOp"> {
+  let summary = "choose the tiles that a kernel template computes";
+  let description = [{
+    Tiles of ops for which a template exists (`lowering/templates/`) and whose operands it supports become `v4.kernel`; the others keep
+    their decomposition.
+  }];
+  let dependentDialects = ["::mlir::tensor::TensorDialect"];
 }
 
 def SplitPhasesPass : Pass<"v4-split-phases", "::mlir::ModuleOp"> {

@@ -56,6 +56,7 @@ static void buildTiles(OpPassManager &pm) {
   // 2. Ops are cut into tiles while they are still v4 ops: only they know their loops.
   func.addPass(createFormPhasesPass());
   // 3. A tile is replaced by its definition, then tiled to registers and vectorised.
+  func.addPass(createSelectTemplatesPass());
   func.addPass(createRotatePairsPass());
   func.addPass(createDecomposePass());
   // Before cse, which merges the empty tensors of different results.
@@ -86,12 +87,13 @@ static void buildBuffers(OpPassManager &pm) {
   pm.addPass(createPlanArenaPass());
 }
 
-static void buildKernels(OpPassManager &pm) {
+static void buildKernels(OpPassManager &pm, const LoweringOptions &options) {
   OpPassManager &kernel = pm.nest<ModuleOp>();
-  // 1. One function per phase and workgroup; tables of experts as addresses.
+  // 1. One function per phase and workgroup; templates as loops of vectors; tables of experts as addresses.
   kernel.addPass(createSplitPhasesPass());
   OpPassManager &func = kernel.nest<func::FuncOp>();
   func.addPass(createCanonicalizerPass());
+  func.addPass(createExpandTemplatesPass({.features = options.features}));
   func.addPass(createExpandTablesPass());
   // 2. Vectors to the machine's: one dimension, no narrow floats, no library calls.
   func.addPass(createFlattenVectorsPass());
@@ -147,7 +149,7 @@ void v4::buildStage(OpPassManager &pm, Stage stage, const LoweringOptions &optio
     buildBuffers(pm);
     break;
   case Stage::Kernels:
-    buildKernels(pm);
+    buildKernels(pm, options);
     break;
   case Stage::Module:
     return;
@@ -158,6 +160,7 @@ void v4::buildStage(OpPassManager &pm, Stage stage, const LoweringOptions &optio
 void v4::registerStagePipelines() {
   struct PlanOptions : PassPipelineOptions<PlanOptions> {
     Option<std::string> plan{*this, "plan", llvm::cl::desc("fusion strategy of stage groups"), llvm::cl::init("basic")};
+    Option<std::string> features{*this, "features", llvm::cl::desc("instruction sets that templates may use")};
   };
   for (const StageInfo &info : getStages()) {
     if (info.stage == Stage::Module)
@@ -165,7 +168,7 @@ void v4::registerStagePipelines() {
     Stage stage = info.stage;
     new PassPipelineRegistration<PlanOptions>(("v4-stage-" + info.name).str(), info.summary,
                                               [stage](OpPassManager &pm, const PlanOptions &options) {
-                                                buildStage(pm, stage, LoweringOptions{.plan = options.plan});
+                                                buildStage(pm, stage, LoweringOptions{.plan = options.plan, .features = options.features});
                                               });
   }
 }

@@ -26,6 +26,8 @@ llvm::StringRef stageName(Stage stage);
 
 struct LoweringOptions {
   std::string plan = "basic";
+  /// Instruction sets of the processor that templates may use, in LLVM's spelling, separated by commas.
+  std::string features;
 };
 
 /// Adds the passes that lead from the stage before `stage` to its end, the verifier included. `Model` has only the

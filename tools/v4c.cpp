@@ -350,11 +350,12 @@ public:
     fromCheckpoint = isDirectory;
 
     CpuTarget cpu;
-    if (job.to == Stage::Module) {
+    if (job.to >= Stage::Kernels) {
       FailureOr<CpuTarget> parsed = CpuTarget::parse(&context, job.target);
       if (failed(parsed))
         return ExitCode::ExitUsage;
       cpu = *parsed;
+      job.lowering.features = llvm::join(cpu.instructionSets(), ",");
     }
     if (!job.dumpDir.empty())
       if (std::error_code error = llvm::sys::fs::create_directories(job.dumpDir))

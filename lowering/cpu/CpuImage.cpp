@@ -90,6 +90,15 @@ FailureOr<CpuTarget> CpuTarget::parse(MLIRContext *context, StringRef name) {
   return target;
 }
 
+std::vector<std::string> CpuTarget::instructionSets() const {
+  std::vector<std::string> sets;
+  std::unique_ptr<llvm::TargetMachine> machine = createMachine(*this);
+  for (const char *feature : kFeatures)
+    if (machine->getMCSubtargetInfo()->checkFeatures(std::string("+") + feature))
+      sets.push_back(feature);
+  return sets;
+}
+
 /// `void name(void *const *bindings, uint32_t workgroup)` around the kernel, which takes its bindings one by one.
 static void addEntry(llvm::Function &kernel) {
   llvm::LLVMContext &context = kernel.getContext();
@@ -281,9 +290,6 @@ FailureOr<CpuImage> v4::compileCpuImage(ModuleOp module, const CpuTarget &target
     return failure();
   CpuImage image;
   image.elf = std::move(*elf);
-  std::unique_ptr<llvm::TargetMachine> machine = createMachine(target);
-  for (const char *feature : kFeatures)
-    if (machine->getMCSubtargetInfo()->checkFeatures(std::string("+") + feature))
-      image.features.push_back(feature);
+  image.features = target.instructionSets();
   return image;
 }

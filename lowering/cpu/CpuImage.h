@@ -17,11 +17,14 @@ struct CpuTarget {
 
   /// `name` is `native` or an LLVM processor name. Fails with a diagnostic that lists what is accepted.
   static FailureOr<CpuTarget> parse(MLIRContext *context, llvm::StringRef name);
+
+  /// Instruction sets that code for it may use, by LLVM's feature names, sorted.
+  std::vector<std::string> instructionSets() const;
 };
 
 struct CpuImage {
   std::string elf;
-  /// Instruction sets that the code may use, by LLVM's feature names, sorted.
+  /// CpuTarget::instructionSets().
   std::vector<std::string> features;
 };
 

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Kernel templates: code for tiles whose best form no schedule makes from their decomposition.
+
+#ifndef V4_LOWERING_TEMPLATES_TEMPLATES_H
+#define V4_LOWERING_TEMPLATES_TEMPLATES_H
+
+#include "dialects/V4.h"
+
+#include "llvm/ADT/StringSet.h"
+
+namespace mlir::v4 {
+
+/// The processor that a template is expanded for.
+struct TemplateTarget {
+  /// Instruction sets, in LLVM's spelling (`avx512vbmi`).
+  llvm::StringSet<> features;
+
+  bool has(llvm::StringRef feature) const { return features.contains(feature); }
+};
+
+struct KernelTemplate {
+  /// The name of its `v4.kernel` ops.
+  llvm::StringRef name;
+  /// Replaces `op`, a tile of the op that the template computes, by a `v4.kernel`; false when the template does not
+  /// support its operands.
+  bool (*select)(Operation *op);
+  /// Builds the body in front of a `v4.kernel` on memrefs. The op is erased by the caller.
+  LogicalResult (*expand)(KernelOp op, const TemplateTarget &target);
+};
+
+/// All templates.
+llvm::ArrayRef<KernelTemplate> getKernelTemplates();
+
+} // namespace mlir::v4
+
+#endif
