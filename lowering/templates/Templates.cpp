@@ -6,5 +6,8 @@
 using namespace mlir;
 
 ArrayRef<v4::KernelTemplate> v4::getKernelTemplates() {
-  return {};
+  static const KernelTemplate templates[] = {
+      {"gemm", selectGemm, expandGemm},
+  };
+  return templates;
 }

@@ -28,6 +28,10 @@ struct KernelTemplate {
   LogicalResult (*expand)(KernelOp op, const TemplateTarget &target);
 };
 
+/// Gemm.cpp: many rows times a packed weight.
+bool selectGemm(Operation *op);
+LogicalResult expandGemm(KernelOp op, const TemplateTarget &target);
+
 /// All templates.
 llvm::ArrayRef<KernelTemplate> getKernelTemplates();
 
