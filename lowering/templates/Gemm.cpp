@@ -44,8 +44,8 @@ public:
   Gemm(KernelOp op, const TemplateTarget &target)
       : ImplicitLocOpBuilder(op.getLoc(), op), op(op), target(target) {}
 
-  LogicalResult linear();
-  LogicalResult grouped();
+  void linear();
+  void grouped();
 
 private:
   // Scalars and vectors.
@@ -69,7 +69,7 @@ private:
   Value scratch(ArrayRef<int64_t> shape, Type element);
   SmallVector<Value> place(Value row, Value column);
 
-  void choose(int64_t rows, Format format);
+  void prepare(int64_t rows);
   void product(const Rows &rows, const PackedWeight &weight);
   void widenInput(const Rows &rows, Value k0, Value width);
   void widenPanel(const PackedWeight &weight, Value group, Value k0, Value width);
@@ -84,7 +84,8 @@ private:
   Value x, y;
   /// Dots of bf16 pairs instead of f32 multiply-adds.
   bool dot = false;
-  /// A group of a rank-3 product (v4.linear with groups): x [S, 1, K], y [S, 1, N].
+  /// Scratch: the widened panel (`[k][column]`, or pairs of k), the sums of all panels, rows of x as f32. The first and
+  /// the last only where something is widened.
   Value panel, sums, wideInput;
 };
 } // namespace
@@ -101,22 +102,6 @@ SmallVector<Value> Gemm::place(Value row, Value column) {
   if (cast<MemRefType>(x.getType()).getRank() == 3)
     return {row, index(0), column};
   return {row, column};
-}
-
-void Gemm::choose(int64_t rows, Format format) {
-  // Accumulators, one row of the weight and one broadcast fill the registers: 32 of 16 lanes, 16 of 8 or of 4 lanes.
-  if (target.has("avx512f"))
-    blocking = {6, 4, 512, 512};
-  else if (target.has("avx"))
-    blocking = {6, 1, 512, 512};
-  else
-    blocking = {3, 1, 512, 512};
-  // TUNE
-  if (const char *v = getenv("GEMM")) sscanf(v, "%ld,%ld,%ld,%ld", &blocking.tileRows, &blocking.tileGroups, &blocking.inner, &blocking.rows);
-  // Stored f32 is not rounded to bf16.
-  dot = cast<MemRefType>(x.getType()).getElementType().isBF16() && format != Format::F32 && target.has("avx512bf16") &&
-        target.has("fast-bf16-dot");
-  blocking.rows = std::min(blocking.rows, rows);
 }
 
 void Gemm::widenInput(const Rows &rows, Value k0, Value width) {
@@ -294,36 +279,91 @@ void Gemm::product(const Rows &rows, const PackedWeight &weight) {
   store(rows, 16 * weight.getGroups());
 }
 
-LogicalResult Gemm::linear() {
+/// Reads operands, chooses sizes and makes the scratch. `rows` is the most rows that are multiplied at a time.
+void Gemm::prepare(int64_t rows) {
   x = op.getInputs()[0];
   y = op.getOutputs()[0];
-  Value weightBuffer = op.getInputs()[1], scale = op.getInputs().size() > 2 ? op.getInputs()[2] : Value();
-  int64_t rows = cast<MemRefType>(x.getType()).getDimSize(0);
-  PackedWeight weight(*this, weightBuffer, scale, target);
-  choose(rows, weight.getFormat());
-  blocking.tileGroups = largestDivisor(weight.getGroups(), blocking.tileGroups);
-  Format format = weight.getFormat();
-  int64_t inner = std::min(weight.getInner(), blocking.inner), panels = weight.getGroups() / blocking.tileGroups;
-  bool direct = dot ? format == Format::BF16 : format == Format::F32;
-  bool narrowInput = !dot && cast<MemRefType>(x.getType()).getElementType().isBF16();
-  if (!direct)
-    panel = dot ? scratch({inner / 2, 32 * blocking.tileGroups}, getBF16Type())
-                : scratch({inner, 16 * blocking.tileGroups}, getF32Type());
-  if (narrowInput)
-    wideInput = scratch({blocking.rows, inner}, getF32Type());
-  sums = scratch({panels, blocking.rows, 16 * blocking.tileGroups}, getF32Type());
+  auto type = cast<MemRefType>(op.getInputs()[1].getType());
+  ArrayRef<int64_t> shape = type.getShape().take_back(4);
+  Format format = PackedWeight::formatOf(type);
+  int64_t groups = shape[0], inner = shape[1] * PackedWeight::perLine(format);
+  bool narrow = cast<MemRefType>(x.getType()).getElementType().isBF16();
 
-  auto block = [&](Value first, Value count) {
+  // Accumulators, a row of the panel and a broadcast number fill the registers: 32 of 16 lanes, 16 of 8 or of 4 lanes.
+  blocking = target.has("avx512f") ? Blocking{6, 4, 1024, 512} : Blocking{target.has("avx2") ? 6 : 3, 1, 1024, 512};
+  // Stored f32 is not rounded to bf16.
+  dot = narrow && format != Format::F32 && target.has("avx512bf16") && target.has("fast-bf16-dot");
+  // Widened rows share the cache with the panel.
+  if (narrow && !dot)
+    blocking.inner = 128;
+  blocking.rows = std::min(blocking.rows, rows);
+  blocking.inner = std::min(blocking.inner, inner);
+  blocking.tileGroups = largestDivisor(groups, blocking.tileGroups);
+
+  int64_t columns = 16 * blocking.tileGroups;
+  if (format != (dot ? Format::BF16 : Format::F32))
+    panel = dot ? scratch({blocking.inner / 2, 2 * columns}, getBF16Type()) : scratch({blocking.inner, columns}, getF32Type());
+  if (narrow && !dot)
+    wideInput = scratch({blocking.rows, blocking.inner}, getF32Type());
+  sums = scratch({groups / blocking.tileGroups, blocking.rows, columns}, getF32Type());
+}
+
+void Gemm::linear() {
+  int64_t rows = cast<MemRefType>(op.getInputs()[0].getType()).getDimSize(0);
+  prepare(rows);
+  bool scaled = op.getInputs().size() > 2;
+  PackedWeight weight(*this, op.getInputs()[1], scaled ? op.getInputs()[2] : Value(), target);
+  auto block = [&](Value first, int64_t count) {
     auto at = [&](Value m) { return add(first, m); };
-    product(Rows{count, at, at}, weight);
+    product(Rows{index(count), at, at}, weight);
   };
   int64_t rest = rows % blocking.rows;
-  loop(index(0), index(rows - rest), blocking.rows, [&](Value first) { block(first, index(blocking.rows)); });
+  loop(index(0), index(rows - rest), blocking.rows, [&](Value first) { block(first, blocking.rows); });
   if (rest)
-    block(index(rows - rest), index(rest));
-  return success();
+    block(index(rows - rest), rest);
+}
+
+void Gemm::grouped() {
+  ValueRange inputs = op.getInputs();
+  int64_t pairs = cast<MemRefType>(op.getOutputs()[0].getType()).getDimSize(0);
+  prepare(pairs);
+  bool scaled = PackedWeight::hasScale(cast<MemRefType>(inputs[1].getType()));
+  Value experts = inputs[scaled ? 3 : 2], offsets = inputs[scaled ? 4 : 3];
+  ValueRange list = inputs.drop_front(scaled ? 5 : 4);
+  auto read = [&](Value numbers, Value at) -> Value {
+    Value number = memref::LoadOp::create(*this, numbers, at);
+    return arith::IndexCastOp::create(*this, getIndexType(), number);
+  };
+  Value last = index(cast<MemRefType>(x.getType()).getDimSize(0) - 1);
+  loop(index(0), index(cast<MemRefType>(experts.getType()).getDimSize(0)), 1, [&](Value a) {
+    Value expert = read(experts, a);
+    Value active = arith::CmpIOp::create(*this, arith::CmpIPredicate::sge, expert, index(0));
+    auto branch = scf::IfOp::create(*this, active);
+    OpBuilder::InsertionGuard guard(*this);
+    setInsertionPointToStart(branch.thenBlock());
+    PackedWeight weight(*this, tableRow(*this, inputs[1], expert), scaled ? tableRow(*this, inputs[2], expert) : Value(),
+                        target);
+    Value begin = read(offsets, a), end = read(offsets, add(a, 1));
+    loop(begin, end, blocking.rows, [&](Value first) {
+      auto output = [&](Value m) { return add(first, m); };
+      auto input = [&](Value m) -> Value {
+        Value pair = add(first, m);
+        // Rows of the list are rows of x; a damaged list reads no other memory.
+        return list.empty() ? pair : min(read(list[0], pair), last);
+      };
+      product(Rows{min(index(blocking.rows), sub(end, first)), input, output}, weight);
+    });
+  });
 }
 
 bool v4::selectGemm(Operation *op) { return false; }
 
-LogicalResult v4::expandGemm(KernelOp op, const TemplateTarget &target) { return Gemm(op, target).linear(); }
+LogicalResult v4::expandGemm(KernelOp op, const TemplateTarget &target) {
+  Gemm(op, target).linear();
+  return success();
+}
+
+LogicalResult v4::expandGroupedGemm(KernelOp op, const TemplateTarget &target) {
+  Gemm(op, target).grouped();
+  return success();
+}

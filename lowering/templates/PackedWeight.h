@@ -22,6 +22,7 @@ public:
   /// Whether a memref of this type is a packed weight.
   static bool isPacked(ShapedType type);
   static Format formatOf(ShapedType type);
+  static bool hasScale(ShapedType type) { return perLine(formatOf(type)) > 2; }
   /// Elements of K in a dword.
   static int64_t perLine(Format format);
 
