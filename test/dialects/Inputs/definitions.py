@@ -187,6 +187,58 @@ def stored(kind, n, k, lead=()):
     return codes_i8(*lead, n, k // 2), scales(*lead, n, ceil(k, 32))
 
 
+def packed(tensor):
+    """The layout rows16: 16 rows side by side, four bytes of each at a time (a byte of each for a scale)."""
+    *lead, n, columns = tensor.shape
+    size = 1 if tensor.element == "f8E8M0FNU" else 4 // {"f32": 4, "bf16": 2}.get(tensor.element, 1)
+    codes = []
+    for first in range(0, math.prod(lead) * n, 16):
+        for at in range(0, columns, size):
+            for row in range(first, first + 16):
+                codes += tensor.codes[row * columns + at : row * columns + at + size]
+    shape = (*lead, n // 16, columns // size, 16) + (() if tensor.element == "f8E8M0FNU" else (size,))
+    return Tensor(shape, tensor.element, codes)
+
+
+def packed_weight(kind, w, scale):
+    """Only the scale of fp4 is one per row."""
+    return packed(w), packed(scale) if kind == "fp4" else scale
+
+
+@case("packed_linear")
+def packed_linear():
+    for kind, s, n, k in [
+        ("f32", 1, 16, 3),
+        ("f32", 5, 48, 33),
+        ("bf16", 1, 64, 64),
+        ("bf16", 3, 16, 90),
+        ("bf16", 17, 32, 38),
+        ("fp8", 1, 64, 256),
+        ("fp8", 2, 144, 200),
+        ("fp8", 16, 32, 132),
+        ("fp8", 3, 272, 20),
+        ("fp4", 1, 64, 128),
+        ("fp4", 2, 32, 72),
+        ("fp4", 7, 16, 40),
+        ("fp4", 1, 80, 8),
+    ]:
+        x, (w, scale) = normal(s, k), stored(kind, n, k)
+        flat = [v for row in product(x, w, scale) for v in row]
+        w, scale = packed_weight(kind, w, scale)
+        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
+        yield Case(text, [x, w] + ([scale] if scale else []), [((s, n), "f32", flat)])
+    for kind, s, g, n, k in [("bf16", 3, 2, 16, 32), ("fp8", 2, 3, 128, 160), ("fp8", 1, 2, 32, 24), ("fp4", 2, 2, 16, 64)]:
+        x, (w, scale) = normal(s, g, k), stored(kind, n, k, (g,))
+        flat = [0.0] * (s * g * n)
+        for i in range(g):
+            rows = Tensor((s, k), "f32", [v for row in range(s) for v in x[row, i]])
+            for row, values in enumerate(product(rows, part(w, i), scale and part(scale, i))):
+                flat[(row * g + i) * n : (row * g + i + 1) * n] = values
+        w, scale = packed_weight(kind, w, scale)
+        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
+        yield Case(text, [x, w] + ([scale] if scale else []), [((s, g, n), "f32", flat)])
+
+
 @case("linear")
 def linear():
     for kind, s, n, k in [
@@ -225,16 +277,28 @@ def linear():
         yield Case(text, [x, w] + ([scale] if scale else []), [((s, g, n), "f32", flat)])
 
 
+@case("packed_grouped_linear")
+def packed_grouped_linear():
+    shapes = [("bf16", 32, 48, True), ("fp4", 16, 96, True), ("fp8", 144, 136, True), ("f32", 16, 20, False)]
+    yield from grouped_cases([*shapes, ("fp4", 48, 40, False)], packed_weight)
+
+
 @case("grouped_linear")
 def grouped_linear():
+    shapes = [("bf16", 6, 48, True), ("fp4", 4, 96, True), ("fp8", 130, 136, True), ("f32", 3, 20, False)]
+    yield from grouped_cases([*shapes, ("fp4", 5, 32, False)], lambda kind, w, scale: (w, scale))
+    # One pair: the form of a decode step with one expert per token.
+    x, (w, scale) = normal(1, 64), stored("fp4", 8, 64, (3,))
+    yield Case(
+        "v4.grouped_linear {0}, {1} scale {2} experts {3}, {4} rows {5}",
+        [x, w, scale, integers(2), integers(0, 1), integers(0)],
+        [((1, 8), "f32", product(x, part(w, 2), part(scale, 2))[0])],
+    )
+
+
+def grouped_cases(shapes, layout):
     # Rows of 3 tokens go to experts 1 (0 pairs left out), 3 and 4; the list ends early.
-    for kind, n, k, gathered in [
-        ("bf16", 6, 48, True),
-        ("fp4", 4, 96, True),
-        ("fp8", 130, 136, True),
-        ("f32", 3, 20, False),
-        ("fp4", 5, 32, False),
-    ]:
+    for kind, n, k, gathered in shapes:
         counts, order, total = {1: 3, 3: 1, 4: 19}, [1, 3, 4], 25
         source = [RANDOM.randrange(3) for _ in range(23)] + [0, 0]
         x = normal(3 if gathered else total, k)
@@ -246,18 +310,12 @@ def grouped_linear():
             for p in range(offsets[a], offsets[a + 1]):
                 row = Tensor((1, k), "f32", x[source[p] if gathered else p])
                 flat[p * n : (p + 1) * n] = product(row, part(w, e), scale and part(scale, e))[0]
+        w, scale = layout(kind, w, scale)
         inputs = [x, w] + ([scale] if scale else []) + [experts, offsets] + ([integers(*source)] if gathered else [])
         names = iter(range(2, 9))
         text = "v4.grouped_linear {0}, {1} " + (f"scale {{{next(names)}}} " if scale else "")
         text += f"experts {{{next(names)}}}, {{{next(names)}}} " + (f"rows {{{next(names)}}} " if gathered else "") + ""
         yield Case(text, inputs, [((total, n), "f32", flat)])
-    # One pair: the form of a decode step with one expert per token.
-    x, (w, scale) = normal(1, 64), stored("fp4", 8, 64, (3,))
-    yield Case(
-        "v4.grouped_linear {0}, {1} scale {2} experts {3}, {4} rows {5}",
-        [x, w, scale, integers(2), integers(0, 1), integers(0)],
-        [((1, 8), "f32", product(x, part(w, 2), part(scale, 2))[0])],
-    )
 
 
 # ---------------------------------------------------------------------------------------------------- rows
