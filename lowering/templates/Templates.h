@@ -31,6 +31,7 @@ struct KernelTemplate {
 
 /// Gemm.cpp: many rows times a packed weight.
 bool selectGemm(Operation *op);
+bool selectGroupedGemm(Operation *op);
 LogicalResult expandGemm(KernelOp op, const TemplateTarget &target);
 LogicalResult expandGroupedGemm(KernelOp op, const TemplateTarget &target);
 
