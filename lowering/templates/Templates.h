@@ -6,6 +6,7 @@
 
 #include "dialects/V4.h"
 
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "llvm/ADT/StringSet.h"
 
 namespace mlir::v4 {
@@ -27,6 +28,15 @@ struct KernelTemplate {
   /// Builds the body in front of a `v4.kernel` on memrefs. The op is erased by the caller.
   LogicalResult (*expand)(KernelOp op, const TemplateTarget &target);
 };
+
+/// Gemm.cpp: many rows times a packed weight.
+bool selectGemm(Operation *op);
+LogicalResult expandGemm(KernelOp op, const TemplateTarget &target);
+LogicalResult expandGroupedGemm(KernelOp op, const TemplateTarget &target);
+
+/// Row `index` of a table of tensors, or of a cut of all its rows, without the leading dimension: a view that
+/// `v4-expand-tables` understands.
+Value tableRow(ImplicitLocOpBuilder &b, Value table, Value index);
 
 /// All templates.
 llvm::ArrayRef<KernelTemplate> getKernelTemplates();
