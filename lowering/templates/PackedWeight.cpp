@@ -103,6 +103,12 @@ Value PackedWeight::load(ImplicitLocOpBuilder &b, Value group, Value line) const
   return vector::BitCastOp::create(b, lanes(b.getI32Type()), stored);
 }
 
+void PackedWeight::prefetch(ImplicitLocOpBuilder &b, Value group, Value line) const {
+  Value zero = arith::ConstantIndexOp::create(b, 0);
+  memref::PrefetchOp::create(b, view, ValueRange{group, line, zero}, /*isWrite=*/false, /*localityHint=*/3,
+                             /*isDataCache=*/true);
+}
+
 Value PackedWeight::loadScale(ImplicitLocOpBuilder &b, Value group, Value block) const {
   if (!scale)
     return {};

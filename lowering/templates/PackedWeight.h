@@ -28,6 +28,7 @@ public:
 
   Format getFormat() const { return format; }
   int64_t getPerLine() const { return perLine(format); }
+  bool isScaled() const { return static_cast<bool>(scale); }
   int64_t getGroups() const { return groups; }
   /// The dimension K.
   int64_t getInner() const { return lines * getPerLine(); }
@@ -36,6 +37,8 @@ public:
 
   /// Line `line` of `group` as 16 dwords.
   Value load(ImplicitLocOpBuilder &b, Value group, Value line) const;
+  /// Asks for a line that will be loaded soon; it may lie past the last one.
+  void prefetch(ImplicitLocOpBuilder &b, Value group, Value line) const;
   /// The scales of elements `block * getBlock() ..` of the rows of `group`, `vector<16xf32>`; null without scales.
   Value loadScale(ImplicitLocOpBuilder &b, Value group, Value block) const;
   /// The elements of a line in the order of K, each `vector<16xf32>`, times `scale` unless that is null. Exact: scales

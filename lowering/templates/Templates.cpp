@@ -9,6 +9,8 @@ using namespace mlir;
 
 ArrayRef<v4::KernelTemplate> v4::getKernelTemplates() {
   static const KernelTemplate templates[] = {
+      {"gemv", selectGemv, expandGemv},
+      {"grouped_gemv", selectGroupedGemv, expandGroupedGemv},
       {"gemm", selectGemm, expandGemm},
       {"grouped_gemm", selectGemm, expandGroupedGemm},
   };
@@ -20,13 +22,16 @@ Value v4::tableRow(ImplicitLocOpBuilder &b, Value table, Value index) {
   SmallVector<OpFoldResult> offsets(type.getRank(), b.getIndexAttr(0)), sizes, strides(type.getRank(), b.getIndexAttr(1));
   for (int64_t size : type.getShape())
     sizes.push_back(b.getIndexAttr(size));
-  if (auto cut = table.getDefiningOp<memref::SubViewOp>()) {
-    table = cut.getSource();
-    offsets = cut.getMixedOffsets();
+  if (auto view = table.getDefiningOp<memref::SubViewOp>()) {
+    table = view.getSource();
+    offsets = view.getMixedOffsets();
   }
   offsets[0] = index;
   sizes[0] = b.getIndexAttr(1);
-  auto row = memref::SubViewOp::inferRankReducedResultType(type.getShape().drop_front(), cast<MemRefType>(table.getType()),
-                                                           offsets, sizes, strides);
-  return memref::SubViewOp::create(b, cast<MemRefType>(row), table, offsets, sizes, strides);
+  // The cut without its leading dimension; to infer that would be ambiguous where another dimension is 1 too.
+  auto cut = cast<MemRefType>(memref::SubViewOp::inferResultType(cast<MemRefType>(table.getType()), offsets, sizes, strides));
+  auto layout = cast<StridedLayoutAttr>(cut.getLayout());
+  layout = StridedLayoutAttr::get(b.getContext(), layout.getOffset(), layout.getStrides().drop_front());
+  auto row = MemRefType::get(cut.getShape().drop_front(), cut.getElementType(), layout);
+  return memref::SubViewOp::create(b, row, table, offsets, sizes, strides);
 }
