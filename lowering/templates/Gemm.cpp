@@ -128,7 +128,10 @@ void Gemm::widenPanel(const PackedWeight &weight, Value group, Value k0, Value w
       Value row = add(group, g);
       Value scale = weight.loadScale(*this, row, div(from, block));
       loop(from, to, perLine, [&](Value k) {
-        SmallVector<Value> numbers = weight.widen(*this, weight.load(*this, row, div(k, perLine)), scale);
+        Value line = div(k, perLine);
+        SmallVector<Value> numbers = weight.widen(*this, weight.load(*this, row, line), scale);
+        // Of the next block, which comes after the rows of this one.
+        weight.prefetch(*this, row, add(line, blocking.inner / perLine));
         Value at = sub(k, k0);
         for (auto [i, number] : llvm::enumerate(numbers)) {
           if (!dot) {
@@ -291,6 +294,7 @@ void Gemm::prepare(int64_t rows) {
 
   // Accumulators, a row of the panel and a broadcast number fill the registers: 32 of 16 lanes, 16 of 8 or of 4 lanes.
   blocking = target.has("avx512f") ? Blocking{6, 4, 1024, 512} : Blocking{target.has("avx2") ? 6 : 3, 1, 1024, 512};
+  if (const char *v = getenv("GEMM")) sscanf(v, "%ld,%ld,%ld,%ld", &blocking.tileRows, &blocking.tileGroups, &blocking.inner, &blocking.rows);
   // Stored f32 is not rounded to bf16.
   dot = narrow && format != Format::F32 && target.has("avx512bf16") && target.has("fast-bf16-dot");
   // Widened rows share the cache with the panel.
