@@ -29,6 +29,12 @@ struct KernelTemplate {
   LogicalResult (*expand)(KernelOp op, const TemplateTarget &target);
 };
 
+/// Gemv.cpp: few rows times a packed weight.
+bool selectGemv(Operation *op);
+bool selectGroupedGemv(Operation *op);
+LogicalResult expandGemv(KernelOp op, const TemplateTarget &target);
+LogicalResult expandGroupedGemv(KernelOp op, const TemplateTarget &target);
+
 /// Gemm.cpp: many rows times a packed weight.
 bool selectGemm(Operation *op);
 bool selectGroupedGemm(Operation *op);
