@@ -22,7 +22,8 @@ int64_t v4::largestDivisor(int64_t count, int64_t limit) {
 
 /// Tile limits. A row of a tile is one token; they bound the work of a workgroup from below, so that starting it is
 /// cheap, and the temporaries of a workgroup from above (they live on its stack).
-constexpr int64_t kLinearRows = 32, kPackedTile = 64, kHeads = 16, kKeys = 64, kColumns = 1024;
+constexpr int64_t kLinearRows = 32, kPackedTile = 64, kWideTile = 256, kLeastTiles = 16, kFewRows = 16,
+                  kHeads = 16, kKeys = 64, kColumns = 1024;
 
 static ArrayRef<int64_t> shapeOf(Value value) { return cast<RankedTensorType>(value.getType()).getShape(); }
 
@@ -142,16 +143,22 @@ static int64_t outputRows(Value weight, int64_t lead) {
   return shapeOf(weight)[lead] * (isPackedWeight(weight, lead) ? kPackedRows : 1);
 }
 
-/// Size of a tile of the weight's rows.
-static int64_t rowTile(Value weight, int64_t lead) {
+/// Size of a tile of the weight's rows. Every tile of a product of many bf16 rows may widen them: few tiles then, but at
+/// least kLeastTiles.
+static int64_t rowTile(Value input, Value weight, int64_t lead) {
   int64_t rows = outputRows(weight, lead);
   Type element = cast<RankedTensorType>(weight.getType()).getElementType();
   if (!isPackedWeight(weight, lead))
     return weightRows(rows, element);
+  int64_t size = kPackedTile;
+  if (cast<RankedTensorType>(input.getType()).getElementType().isBF16() && shapeOf(input)[0] > kFewRows)
+    while (size < kWideTile && rows >= 2 * size * kLeastTiles)
+      size *= 2;
+  size = kPackedRows * largestDivisor(rows / kPackedRows, size / kPackedRows);
   // With a scale per 128 rows a tile must not cross a block.
-  if (isa<Float8E4M3FNType>(element) && rows > kByteBlock)
-    rows = std::gcd(rows, kByteBlock);
-  return kPackedRows * largestDivisor(rows / kPackedRows, kPackedTile / kPackedRows);
+  if (isa<Float8E4M3FNType>(element) && rows > kByteBlock && size % kByteBlock)
+    size = kPackedRows * largestDivisor(std::gcd(rows, kByteBlock) / kPackedRows, size / kPackedRows);
+  return size;
 }
 
 /// Loop steps per element of the dimension that holds the weight's rows, in the weight and in its scale.
@@ -171,7 +178,7 @@ Sizes LinearOp::getLoopSizes() {
 Sizes LinearOp::getTileSizes() {
   int64_t lead = getInput().getType().getRank() - 2;
   Sizes sizes(lead, 1);
-  sizes.push_back(rowTile(getWeight(), lead));
+  sizes.push_back(rowTile(getInput(), getWeight(), lead));
   return sizes;
 }
 Dims LinearOp::getOperandTile(OpOperand &operand) {
@@ -191,7 +198,7 @@ Dims LinearOp::getResultTile(unsigned) {
 }
 
 Sizes GroupedLinearOp::getLoopSizes() { return {outputRows(getWeight(), 1)}; }
-Sizes GroupedLinearOp::getTileSizes() { return {rowTile(getWeight(), 1)}; }
+Sizes GroupedLinearOp::getTileSizes() { return {rowTile(getInput(), getWeight(), 1)}; }
 Dims GroupedLinearOp::getOperandTile(OpOperand &operand) {
   Dims dims = whole(operand.get());
   if (&operand == &getWeightMutable())

@@ -355,7 +355,7 @@ public:
       if (failed(parsed))
         return ExitCode::ExitUsage;
       cpu = *parsed;
-      job.lowering.features = llvm::join(cpu.instructionSets(), ",");
+      job.lowering.features = llvm::join(cpu.templateFeatures(), ",");
     }
     if (!job.dumpDir.empty())
       if (std::error_code error = llvm::sys::fs::create_directories(job.dumpDir))

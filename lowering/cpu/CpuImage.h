@@ -20,6 +20,11 @@ struct CpuTarget {
 
   /// Instruction sets that code for it may use, by LLVM's feature names, sorted.
   std::vector<std::string> instructionSets() const;
+
+  /// What kernel templates may know of it: its instruction sets, and `fast-bf16-dot` where a dot product of bf16 pairs
+  /// takes no longer than a multiply-add of fp32 numbers, so that it does twice the work (AMD since Zen 4; Intel's cores
+  /// take twice as long).
+  std::vector<std::string> templateFeatures() const;
 };
 
 struct CpuImage {

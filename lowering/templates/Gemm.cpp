@@ -70,7 +70,7 @@ private:
   Value scratch(ArrayRef<int64_t> shape, Type element);
   SmallVector<Value> place(Value row, Value column);
 
-  void prepare(int64_t rows);
+  void prepare(int64_t most, int64_t rows);
   void product(const Rows &rows, const PackedWeight &weight);
   void widenInput(const Rows &rows, Value k0, Value width);
   void widenPanel(const PackedWeight &weight, Value group, Value k0, Value width);
@@ -283,8 +283,12 @@ void Gemm::product(const Rows &rows, const PackedWeight &weight) {
   store(rows, 16 * weight.getGroups());
 }
 
-/// Reads operands, chooses sizes and makes the scratch. `rows` is the most rows that are multiplied at a time.
-void Gemm::prepare(int64_t rows) {
+/// Rows from which on a panel is read from the second-level cache faster than it is computed with.
+constexpr int64_t kManyRows = 64;
+
+/// Reads operands, chooses sizes and makes the scratch. `most` is the largest number of rows that share a weight, `rows`
+/// a usual one.
+void Gemm::prepare(int64_t most, int64_t rows) {
   x = op.getInputs()[0];
   y = op.getOutputs()[0];
   auto type = cast<MemRefType>(op.getInputs()[1].getType());
@@ -295,13 +299,13 @@ void Gemm::prepare(int64_t rows) {
 
   // Accumulators, a row of the panel and a broadcast number fill the registers: 32 of 16 lanes, 16 of 8 or of 4 lanes.
   blocking = target.has("avx512f") ? Blocking{6, 4, 1024, 512} : Blocking{target.has("avx2") ? 6 : 3, 1, 1024, 512};
-  if (const char *v = getenv("GEMM")) sscanf(v, "%ld,%ld,%ld,%ld", &blocking.tileRows, &blocking.tileGroups, &blocking.inner, &blocking.rows);
   // Stored f32 is not rounded to bf16.
   dot = narrow && format != Format::F32 && target.has("avx512bf16") && target.has("fast-bf16-dot");
-  // Widened rows share the cache with the panel.
-  if (narrow && !dot)
+  // Widened rows share the second-level cache with the panel. With few rows the panel's own way counts, which is short
+  // in the first-level cache.
+  if ((narrow && !dot) || rows < kManyRows)
     blocking.inner = 128;
-  blocking.rows = std::min(blocking.rows, rows);
+  blocking.rows = std::min(blocking.rows, most);
   blocking.inner = std::min(blocking.inner, inner);
   blocking.tileGroups = largestDivisor(groups, blocking.tileGroups);
 
@@ -315,7 +319,7 @@ void Gemm::prepare(int64_t rows) {
 
 void Gemm::linear() {
   int64_t rows = cast<MemRefType>(op.getInputs()[0].getType()).getDimSize(0);
-  prepare(rows);
+  prepare(rows, rows);
   bool scaled = op.getInputs().size() > 2;
   // A tile of a product with groups has one of them in front.
   auto part = [&](Value operand) {
@@ -335,7 +339,7 @@ void Gemm::linear() {
 void Gemm::grouped() {
   ValueRange inputs = op.getInputs();
   int64_t pairs = cast<MemRefType>(op.getOutputs()[0].getType()).getDimSize(0);
-  prepare(pairs);
+  prepare(pairs, pairs / cast<MemRefType>(inputs[1].getType()).getDimSize(0));
   bool scaled = PackedWeight::hasScale(cast<MemRefType>(inputs[1].getType()));
   Value experts = inputs[scaled ? 3 : 2], offsets = inputs[scaled ? 4 : 3];
   ValueRange list = inputs.drop_front(scaled ? 5 : 4);

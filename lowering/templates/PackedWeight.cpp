@@ -147,11 +147,15 @@ SmallVector<Value> PackedWeight::widen(ImplicitLocOpBuilder &b, Value line, Valu
         return vector::BitCastOp::create(b, line.getType(), found).getResult();
       };
       Value upper = arith::OrIOp::create(b, lookUp(high), mask(b, line, 0x80808080)), lower = lookUp(low);
-      for (int byte = 0; byte < 4; ++byte) {
-        Value a = shiftLeft(b, upper, 24 - 8 * byte);
-        Value c = byte == 3 ? shiftRight(b, lower, 8) : shiftLeft(b, lower, 16 - 8 * byte);
-        addBits(arith::OrIOp::create(b, mask(b, a, 0xff000000), mask(b, c, 0x00ff0000)));
-      }
+      // Bytes 0 and 2 of a dword as a pair of bf16, and bytes 1 and 3.
+      auto pair = [&](Value a, Value c) -> Value {
+        return arith::OrIOp::create(b, mask(b, a, 0xff00ff00), mask(b, c, 0x00ff00ff));
+      };
+      Value even = pair(shiftLeft(b, upper, 8), lower), odd = pair(upper, shiftRight(b, lower, 8));
+      addBits(shiftLeft(b, even, 16));
+      addBits(shiftLeft(b, odd, 16));
+      addBits(mask(b, even, 0xffff0000));
+      addBits(mask(b, odd, 0xffff0000));
       break;
     }
     for (int byte = 0; byte < 4; ++byte) {
