@@ -148,6 +148,8 @@ static int64_t rowTile(Value weight, int64_t lead) {
   Type element = cast<RankedTensorType>(weight.getType()).getElementType();
   if (!isPackedWeight(weight, lead))
     return weightRows(rows, element);
+  if (isa<Float8E4M3FNType>(element) && rows > kByteBlock)
+    rows = std::gcd(rows, kByteBlock);
   return kPackedRows * largestDivisor(rows / kPackedRows, kPackedTile / kPackedRows);
 }
 

@@ -9,6 +9,8 @@ using namespace mlir;
 
 ArrayRef<v4::KernelTemplate> v4::getKernelTemplates() {
   static const KernelTemplate templates[] = {
+      {"gemv", selectGemv, expandGemv},
+      {"grouped_gemv", selectGroupedGemv, expandGroupedGemv},
       {"gemm", selectGemm, expandGemm},
       {"grouped_gemm", selectGemm, expandGroupedGemm},
   };

@@ -34,6 +34,12 @@ bool selectGemm(Operation *op);
 LogicalResult expandGemm(KernelOp op, const TemplateTarget &target);
 LogicalResult expandGroupedGemm(KernelOp op, const TemplateTarget &target);
 
+/// Gemv.cpp: few rows times a packed weight.
+bool selectGemv(Operation *op);
+bool selectGroupedGemv(Operation *op);
+LogicalResult expandGemv(KernelOp op, const TemplateTarget &target);
+LogicalResult expandGroupedGemv(KernelOp op, const TemplateTarget &target);
+
 /// Row `index` of a table of tensors, or of a cut of all its rows, without the leading dimension: a view that
 /// `v4-expand-tables` understands.
 Value tableRow(ImplicitLocOpBuilder &b, Value table, Value index);
