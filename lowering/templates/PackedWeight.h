@@ -28,6 +28,7 @@ public:
 
   Format getFormat() const { return format; }
   int64_t getPerLine() const { return perLine(format); }
+  bool isScaled() const { return static_cast<bool>(scale); }
   int64_t getGroups() const { return groups; }
   /// The dimension K.
   int64_t getInner() const { return lines * getPerLine(); }
