@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Templates `gemv` and `grouped_gemv`: products of few rows with a packed weight.
+// Templates `gemv` and `grouped_gemv`: products of few rows with a packed weight, as fast as the weight can be read.
 //
-// The weight is read once, as streams of groups of 16 columns side by side, and widened in registers; a widened number
-// serves all rows. Every element of the result is, per scale block, the sum of two chains of multiply-adds (even and odd
-// k, ascending, from zero), times the scale, added up over ascending blocks: the same bits whatever the number of rows.
+// A pass multiplies some rows with some groups of 16 columns over all of K: a line of each group is loaded, widened in
+// registers and multiplied with the rows' numbers, which are broadcast from memory. All sums stay in registers. Where a
+// scale serves all 16 columns (fp8), the block of rows is multiplied with it, which is exact but for numbers next to the
+// ends of the range; where every column has one (fp4), the sum of a block is.
+//
+// Every element of the result is one chain of multiply-adds over ascending k, from zero; for fp4, a chain per scale
+// block and one over the blocks. It does not depend on the number of rows, their place, or the tile.
 
 #include "lowering/templates/PackedWeight.h"
 
@@ -16,22 +20,15 @@
 using namespace mlir;
 using namespace mlir::v4;
 
-/// Rows up to which a stream of the weight per register tile is faster than widening it into a panel (`gemm`).
-constexpr int64_t kMostRows = 8;
-/// The same for pairs of tokens and experts, of which one expert has few.
-constexpr int64_t kMostPairs = 64;
-/// Rows of one expert that share a pass over its weight.
-constexpr int64_t kExpertRows = 4;
-/// Sums per element: enough independent chains to hide the latency of a multiply-add.
-constexpr int64_t kChains = 2;
-/// Bytes ahead of the reader in every stream that are asked for.
-constexpr int64_t kAhead = 1024;
+using Format = PackedWeight::Format;
+
+/// Most rows of a call for which reading the weight takes longer than the products.
+constexpr int64_t kMostRows = 16;
 
 namespace {
 class Gemv : ImplicitLocOpBuilder {
 public:
-  Gemv(KernelOp op, const TemplateTarget &target)
-      : ImplicitLocOpBuilder(op.getLoc(), op), op(op), target(target), x(op.getInputs()[0]), y(op.getOutputs()[0]) {}
+  Gemv(KernelOp op, const TemplateTarget &target);
 
   void linear();
   void grouped();
@@ -43,206 +40,232 @@ private:
   Value add(Value a, Value b) { return arith::AddIOp::create(*this, a, b); }
   Value add(Value a, int64_t b) { return b ? add(a, index(b)) : a; }
   Value mul(Value a, int64_t b) { return b == 1 ? a : Value(arith::MulIOp::create(*this, a, index(b))); }
-  VectorType lanes() { return VectorType::get({16}, getF32Type()); }
-  Value zero() { return arith::ConstantOp::create(*this, getZeroAttr(lanes())); }
+  VectorType lanes(Type element) { return VectorType::get({kPackedRows}, element); }
+  Value mulAdd(Value a, Value b, Value sum);
+  /// A loop that carries sums.
+  Sums loop(Value from, Value to, int64_t step, Sums sums, function_ref<Sums(Value, Sums)> body);
 
-  SmallVector<Value> place(Value row, Value column);
-  Value broadcast(Value row, Value column);
-  SmallVector<Value> widenRows(ArrayRef<Value> rows);
-  int64_t groupsPerPass(int64_t rows, int64_t groups) const;
-
+  Value flatten(Value view);
+  int64_t groupsPerPass(int64_t rows) const;
   void product(ArrayRef<Value> inputs, ArrayRef<Value> outputs, const PackedWeight &weight);
-  Sums pass(ArrayRef<Value> rows, const PackedWeight &weight, Value group, int64_t groups);
-  Sums lines(ArrayRef<Value> rows, const PackedWeight &weight, Value group, int64_t groups, Value line, Sums sums);
+  void pass(ArrayRef<Value> inputs, ArrayRef<Value> outputs, const PackedWeight &weight, Value group, int64_t groups);
+  Sums block(ArrayRef<Value> inputs, const PackedWeight &weight, Value group, int64_t groups, Value number,
+             int64_t blockLines, int64_t lines, Sums totals);
+  Sums line(ArrayRef<Value> inputs, const PackedWeight &weight, Value group, int64_t groups, Value line, Value k,
+            Sums sums);
+  void stage(ArrayRef<Value> inputs, Value k, int64_t count, Value scale);
 
   KernelOp op;
   const TemplateTarget &target;
   Value x, y;
-  /// Rows of bf16 activations as f32, or null.
-  Value wide;
+  Format format;
+  /// Rows of a pass.
+  int64_t mostRows;
+  /// Elements of K in a block: those that share a scale, or that are staged together; else all.
+  int64_t inner;
+  /// Scratch [rows, inner] for a block of the rows as f32, times the block's scale. Null where x is read where it lies.
+  Value staged;
 };
 } // namespace
 
-SmallVector<Value> Gemv::place(Value row, Value column) {
-  if (cast<MemRefType>(x.getType()).getRank() == 3)
-    return {row, index(0), column};
-  return {row, column};
+Value Gemv::mulAdd(Value a, Value b, Value sum) {
+  // Without the instruction a fused product would be a call of the C library.
+  if (target.has("fma"))
+    return vector::FMAOp::create(*this, a, b, sum);
+  return arith::AddFOp::create(*this, arith::MulFOp::create(*this, a, b), sum);
 }
 
-Value Gemv::broadcast(Value row, Value column) {
-  Value number = wide ? memref::LoadOp::create(*this, wide, ValueRange{row, column}).getResult()
-                      : memref::LoadOp::create(*this, x, place(row, column)).getResult();
-  return vector::BroadcastOp::create(*this, lanes(), number);
-}
-
-/// Copies rows of bf16 as f32, once for all columns of the workgroup; the rows that a product reads then.
-SmallVector<Value> Gemv::widenRows(ArrayRef<Value> rows) {
-  auto type = cast<MemRefType>(x.getType());
-  if (type.getElementType().isF32())
-    return SmallVector<Value>(rows);
-  int64_t columns = type.getShape().back(), whole = columns / 16 * 16;
-  auto narrow = VectorType::get({16}, type.getElementType());
-  SmallVector<Value> copies;
-  for (auto [m, row] : llvm::enumerate(rows)) {
-    Value copy = index(m);
-    copies.push_back(copy);
-    auto loop = [&](int64_t from, int64_t to, int64_t step, function_ref<void(Value)> body) {
-      if (from == to)
-        return;
-      auto loop = scf::ForOp::create(*this, index(from), index(to), index(step));
-      OpBuilder::InsertionGuard guard(*this);
-      setInsertionPointToStart(loop.getBody());
-      body(loop.getInductionVar());
-    };
-    loop(0, whole, 16, [&](Value k) {
-      Value part = vector::LoadOp::create(*this, narrow, x, place(row, k));
-      vector::StoreOp::create(*this, arith::ExtFOp::create(*this, lanes(), part), wide, ValueRange{copy, k});
-    });
-    loop(whole, columns, 1, [&](Value k) {
-      Value number = memref::LoadOp::create(*this, x, place(row, k));
-      memref::StoreOp::create(*this, arith::ExtFOp::create(*this, getF32Type(), number), wide, ValueRange{copy, k});
-    });
-  }
-  return copies;
-}
-
-/// Groups of columns that are streamed side by side: as many as the registers hold sums of.
-int64_t Gemv::groupsPerPass(int64_t rows, int64_t groups) const {
-  int64_t registers = target.has("avx512f") ? 16 : 4;
-  return largestDivisor(groups, std::max<int64_t>(1, std::min<int64_t>(4, registers / (rows * kChains))));
-}
-
-/// Adds the products of one line of every group to `sums` [chain][row][group].
-Gemv::Sums Gemv::lines(ArrayRef<Value> rows, const PackedWeight &weight, Value group, int64_t groups, Value line,
-                       Sums sums) {
-  int64_t perLine = weight.getPerLine();
-  SmallVector<SmallVector<Value>> numbers;
-  for (int64_t g = 0; g < groups; ++g) {
-    weight.prefetch(*this, add(group, g), add(line, kAhead / 64));
-    numbers.push_back(weight.widen(*this, weight.load(*this, add(group, g), line), {}));
-  }
-  Value first = mul(line, perLine);
-  for (int64_t k = 0; k < perLine; ++k)
-    for (auto [m, row] : llvm::enumerate(rows)) {
-      Value number = broadcast(row, add(first, k));
-      for (int64_t g = 0; g < groups; ++g) {
-        // With one element per line the chains take turns in `pass`.
-        Value &sum = sums[((k % kChains) * rows.size() + m) * groups + g];
-        sum = vector::FMAOp::create(*this, number, numbers[g][k], sum);
-      }
-    }
-  return sums;
-}
-
-/// The sums [row][group] over all of K of `groups` groups from `group` on.
-Gemv::Sums Gemv::pass(ArrayRef<Value> rows, const PackedWeight &weight, Value group, int64_t groups) {
-  int64_t size = rows.size() * groups, perLine = weight.getPerLine(), total = weight.getInner() / perLine;
-  int64_t block = std::min(weight.getBlock() / perLine, total);
-  // One scale block, from line `first` on.
-  auto sumBlock = [&](Value first, int64_t count) {
-    Sums sums(kChains * size, zero());
-    // Few lines are written out: a loop of so few steps would cost as much as they do.
-    constexpr int64_t written = 4;
-    if (count <= written) {
-      for (int64_t i = 0; i < count; ++i)
-        sums = lines(rows, weight, group, groups, add(first, i), sums);
-    } else {
-      auto loop = scf::ForOp::create(*this, index(0), index(count), index(1), sums);
-      OpBuilder::InsertionGuard guard(*this);
-      setInsertionPointToStart(loop.getBody());
-      Sums next = lines(rows, weight, group, groups, add(first, loop.getInductionVar()),
-                        Sums(loop.getRegionIterArgs().begin(), loop.getRegionIterArgs().end()));
-      scf::YieldOp::create(*this, next);
-      sums.assign(loop.result_begin(), loop.result_end());
-    }
-    Sums joined;
-    for (int64_t i = 0; i < size; ++i)
-      joined.push_back(arith::AddFOp::create(*this, sums[i], sums[size + i]));
-    return joined;
-  };
-  auto addBlock = [&](Value number, int64_t count, Sums sums) {
-    Sums part = sumBlock(mul(number, block), count);
-    for (int64_t g = 0; g < groups; ++g) {
-      Value scale = weight.loadScale(*this, add(group, g), number);
-      for (size_t m = 0; m < rows.size(); ++m) {
-        Value &sum = sums[m * groups + g];
-        sum = vector::FMAOp::create(*this, part[m * groups + g], scale, sum);
-      }
-    }
-    return sums;
-  };
-  if (!weight.isScaled())
-    return sumBlock(index(0), total);
-  Sums sums(size, zero());
-  if (int64_t whole = total / block) {
-    auto loop = scf::ForOp::create(*this, index(0), index(whole), index(1), sums);
-    OpBuilder::InsertionGuard guard(*this);
-    setInsertionPointToStart(loop.getBody());
-    Sums next = addBlock(loop.getInductionVar(), block,
-                         Sums(loop.getRegionIterArgs().begin(), loop.getRegionIterArgs().end()));
-    scf::YieldOp::create(*this, next);
-    sums.assign(loop.result_begin(), loop.result_end());
-  }
-  if (total % block)
-    sums = addBlock(index(total / block), total % block, sums);
-  return sums;
-}
-
-/// Rows `inputs` of x times the weight into rows `outputs` of y.
-void Gemv::product(ArrayRef<Value> inputs, ArrayRef<Value> outputs, const PackedWeight &weight) {
-  SmallVector<Value> rows = widenRows(inputs);
-  int64_t groups = groupsPerPass(rows.size(), weight.getGroups());
-  Type element = cast<MemRefType>(y.getType()).getElementType();
-  auto loop = scf::ForOp::create(*this, index(0), index(weight.getGroups()), index(groups));
+Gemv::Sums Gemv::loop(Value from, Value to, int64_t step, Sums sums, function_ref<Sums(Value, Sums)> body) {
+  auto loop = scf::ForOp::create(*this, from, to, index(step), sums);
   OpBuilder::InsertionGuard guard(*this);
   setInsertionPointToStart(loop.getBody());
-  Value group = loop.getInductionVar();
-  Sums sums = pass(rows, weight, group, groups);
+  Sums next = body(loop.getInductionVar(), Sums(loop.getRegionIterArgs()));
+  if (!next.empty())
+    scf::YieldOp::create(*this, next);
+  return Sums(loop.getResults());
+}
+
+/// The tile of a group of an output projection without the dimension of groups: the second one of rows, the first one
+/// of weights and scales.
+Value Gemv::flatten(Value view) {
+  auto type = cast<MemRefType>(view.getType());
+  SmallVector<ReassociationIndices> dims = {{0, 1}};
+  for (int64_t dim = 2; dim < type.getRank(); ++dim)
+    dims.push_back({dim});
+  return memref::CollapseShapeOp::create(*this, view, dims);
+}
+
+Gemv::Gemv(KernelOp op, const TemplateTarget &target)
+    : ImplicitLocOpBuilder(op.getLoc(), op), op(op), target(target), x(op.getInputs()[0]), y(op.getOutputs()[0]) {
+  if (cast<MemRefType>(x.getType()).getRank() == 3) {
+    // Of x [M, 1, K] and y [M, 1, N] only the place of the unit dimension differs from that of the others.
+    auto squeeze = [&](Value view) -> Value {
+      return memref::CollapseShapeOp::create(*this, view, ArrayRef<ReassociationIndices>{{0, 1}, {2}});
+    };
+    x = squeeze(x);
+    y = squeeze(y);
+  }
+  auto type = cast<MemRefType>(op.getInputs()[1].getType());
+  format = PackedWeight::formatOf(type);
+  bool narrow = !cast<MemRefType>(x.getType()).getElementType().isF32();
+  int64_t columns = cast<MemRefType>(x.getType()).getDimSize(1);
+  mostRows = target.has("avx512f") ? 8 : target.has("avx2") ? 4 : 2;
+  inner = format == Format::E2M1 ? kNibbleBlock : format == Format::E4M3 || narrow ? kByteBlock : columns;
+  if (!narrow && format != Format::E4M3)
+    return;
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(&op->getParentOfType<FunctionOpInterface>().getFunctionBody().front());
+  staged = memref::AllocaOp::create(*this, MemRefType::get({mostRows, inner}, getF32Type()), getI64IntegerAttr(64));
+}
+
+/// As many as keep their sums, a widened line of each and a number of x in registers: 32 of 16 lanes, or 16 of 8 or 4.
+int64_t Gemv::groupsPerPass(int64_t rows) const {
+  if (!target.has("avx512f"))
+    return std::max<int64_t>((target.has("avx2") ? 4 : 2) / rows, 1);
+  // The widened numbers of an fp4 line come one after the other.
+  if (format == Format::E2M1)
+    return rows == 1 ? 8 : rows <= 4 ? 4 : 2;
+  return rows <= 2 ? 4 : 2;
+}
+
+/// Rows of x, times a scale, as f32.
+void Gemv::stage(ArrayRef<Value> inputs, Value k, int64_t count, Value scale) {
+  Type element = cast<MemRefType>(x.getType()).getElementType();
+  for (auto [m, row] : llvm::enumerate(inputs)) {
+    for (int64_t i = 0; i < count;) {
+      // A row may end with less than 16 elements.
+      int64_t width = std::min<int64_t>(llvm::bit_floor<uint64_t>(count - i), kPackedRows);
+      auto wide = VectorType::get({width}, getF32Type());
+      Value part = vector::LoadOp::create(*this, VectorType::get({width}, element), x, ValueRange{row, add(k, i)});
+      if (!element.isF32())
+        part = arith::ExtFOp::create(*this, wide, part);
+      if (scale)
+        part = arith::MulFOp::create(*this, part, vector::BroadcastOp::create(*this, wide, scale));
+      vector::StoreOp::create(*this, part, staged, ValueRange{index(m), index(i)});
+      i += width;
+    }
+  }
+}
+
+/// One line of every group times the rows. `k` is the column of the rows that belongs to the line's first element.
+Gemv::Sums Gemv::line(ArrayRef<Value> inputs, const PackedWeight &weight, Value group, int64_t groups, Value line,
+                      Value k, Sums sums) {
+  // About 2 KiB ahead, 1 KiB where widening takes longer: what is asked for must not leave the cache before its turn.
+  int64_t ahead = format == Format::E2M1 ? 16 : 32;
+  SmallVector<SmallVector<Value>> prepared;
+  for (int64_t g = 0; g < groups; ++g) {
+    Value number = add(group, g);
+    prepared.push_back(weight.prepare(*this, weight.load(*this, number, line)));
+    weight.prefetch(*this, number, add(line, ahead));
+  }
+  for (int64_t i = 0; i < weight.getPerLine(); ++i) {
+    SmallVector<Value> columns;
+    for (ArrayRef<Value> part : prepared)
+      columns.push_back(weight.element(*this, part, i));
+    for (auto [m, row] : llvm::enumerate(inputs)) {
+      Value number = staged ? memref::LoadOp::create(*this, staged, ValueRange{index(m), add(k, i)}).getResult()
+                            : memref::LoadOp::create(*this, x, ValueRange{row, add(k, i)}).getResult();
+      number = vector::BroadcastOp::create(*this, lanes(getF32Type()), number);
+      for (int64_t g = 0; g < groups; ++g)
+        sums[m * groups + g] = mulAdd(columns[g], number, sums[m * groups + g]);
+    }
+  }
+  return sums;
+}
+
+/// The first `lines` lines of block `number`, a block being `blockLines`.
+Gemv::Sums Gemv::block(ArrayRef<Value> inputs, const PackedWeight &weight, Value group, int64_t groups, Value number,
+                       int64_t blockLines, int64_t lines, Sums totals) {
+  int64_t perLine = weight.getPerLine();
+  Value first = mul(number, blockLines);
+  if (staged) {
+    Value scale;
+    if (format == Format::E4M3)
+      scale = vector::ExtractOp::create(*this, weight.loadScale(*this, group, number), 0);
+    stage(inputs, mul(first, perLine), lines * perLine, scale);
+  }
+  bool nibbles = format == Format::E2M1;
+  Sums sums = totals;
+  if (nibbles)
+    sums.assign(totals.size(), arith::ConstantOp::create(*this, getZeroAttr(lanes(getF32Type()))));
+  auto addLine = [&](Value at, Sums sums) {
+    Value place = add(first, at);
+    return line(inputs, weight, group, groups, place, mul(staged ? at : place, perLine), sums);
+  };
+  constexpr int64_t kUnrolled = 4;
+  int64_t looped = lines > kUnrolled ? lines - lines % kUnrolled : 0;
+  if (looped)
+    sums = loop(index(0), index(looped), kUnrolled, sums, [&](Value at, Sums sums) {
+      for (int64_t i = 0; i < kUnrolled; ++i)
+        sums = addLine(add(at, i), sums);
+      return sums;
+    });
+  for (int64_t i = looped; i < lines; ++i)
+    sums = addLine(index(i), sums);
+  if (!nibbles)
+    return sums;
+  for (int64_t g = 0; g < groups; ++g) {
+    Value scale = weight.loadScale(*this, add(group, g), number);
+    for (size_t m = 0; m < inputs.size(); ++m)
+      totals[m * groups + g] = mulAdd(sums[m * groups + g], scale, totals[m * groups + g]);
+  }
+  return totals;
+}
+
+/// All of K for some groups from `group` on.
+void Gemv::pass(ArrayRef<Value> inputs, ArrayRef<Value> outputs, const PackedWeight &weight, Value group,
+                int64_t groups) {
+  int64_t perLine = weight.getPerLine(), lines = weight.getInner() / perLine, blockLines = std::min(inner / perLine, lines);
+  Sums totals(inputs.size() * groups, arith::ConstantOp::create(*this, getZeroAttr(lanes(getF32Type()))));
+  auto build = [&](Value number, int64_t count, Sums totals) {
+    return block(inputs, weight, group, groups, number, blockLines, count, totals);
+  };
+  int64_t whole = lines / blockLines;
+  if (whole == 1)
+    totals = build(index(0), blockLines, totals);
+  else
+    totals = loop(index(0), index(whole), 1, totals,
+                  [&](Value number, Sums totals) { return build(number, blockLines, totals); });
+  if (int64_t rest = lines % blockLines)
+    totals = build(index(whole), rest, totals);
+
+  Type element = cast<MemRefType>(y.getType()).getElementType();
   for (auto [m, row] : llvm::enumerate(outputs))
     for (int64_t g = 0; g < groups; ++g) {
-      Value sum = sums[m * groups + g];
+      Value sum = totals[m * groups + g];
       if (!element.isF32())
-        sum = arith::TruncFOp::create(*this, VectorType::get({16}, element), sum);
-      vector::StoreOp::create(*this, sum, y, place(row, mul(add(group, g), 16)));
+        sum = arith::TruncFOp::create(*this, lanes(element), sum);
+      vector::StoreOp::create(*this, sum, y, ValueRange{row, mul(add(group, g), kPackedRows)});
     }
 }
 
-/// Scratch for `rows` widened rows of bf16 activations, where the workgroup starts.
-static Value wideRows(ImplicitLocOpBuilder &b, KernelOp op, int64_t rows) {
-  auto type = cast<MemRefType>(op.getInputs()[0].getType());
-  if (type.getElementType().isF32())
+/// At most `mostRows` rows of x, whose numbers are `inputs`, to the rows `outputs` of y.
+void Gemv::product(ArrayRef<Value> inputs, ArrayRef<Value> outputs, const PackedWeight &weight) {
+  int64_t groups = largestDivisor(weight.getGroups(), groupsPerPass(inputs.size()));
+  loop(index(0), index(weight.getGroups()), groups, {}, [&](Value group, Sums) -> Sums {
+    pass(inputs, outputs, weight, group, groups);
     return {};
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(&op->getParentOfType<FunctionOpInterface>().getFunctionBody().front());
-  return memref::AllocaOp::create(b, MemRefType::get({rows, type.getShape().back()}, b.getF32Type()),
-                                  b.getI64IntegerAttr(64));
-}
-
-/// A tile of one group of an output projection, `[1, ..]`, without that dimension.
-static Value onlyRow(ImplicitLocOpBuilder &b, Value tile) {
-  auto type = cast<MemRefType>(tile.getType());
-  SmallVector<OpFoldResult> offsets(type.getRank(), b.getIndexAttr(0)), strides(type.getRank(), b.getIndexAttr(1)), sizes;
-  for (int64_t size : type.getShape())
-    sizes.push_back(b.getIndexAttr(size));
-  auto strided = type.getStridesAndOffset();
-  auto layout = StridedLayoutAttr::get(b.getContext(), strided.second, ArrayRef(strided.first).drop_front());
-  auto row = MemRefType::get(type.getShape().drop_front(), type.getElementType(), layout);
-  return memref::SubViewOp::create(b, row, tile, offsets, sizes, strides);
+  });
 }
 
 void Gemv::linear() {
-  int64_t count = cast<MemRefType>(x.getType()).getDimSize(0);
-  wide = wideRows(*this, op, count);
+  int64_t rows = cast<MemRefType>(x.getType()).getDimSize(0);
   Value stored = op.getInputs()[1], scale = op.getInputs().size() > 2 ? op.getInputs()[2] : Value();
-  if (cast<MemRefType>(x.getType()).getRank() == 3) {
-    stored = onlyRow(*this, stored);
-    scale = scale ? onlyRow(*this, scale) : scale;
+  if (cast<MemRefType>(stored.getType()).getRank() == 5) {
+    stored = flatten(stored);
+    scale = scale ? flatten(scale) : scale;
   }
   PackedWeight weight(*this, stored, scale, target);
-  SmallVector<Value> rows;
-  for (int64_t m = 0; m < count; ++m)
-    rows.push_back(index(m));
-  product(rows, rows, weight);
+  // Passes of the same number of rows, or one less.
+  int64_t passes = llvm::divideCeil(rows, mostRows);
+  for (int64_t i = 0, first = 0; i < passes; ++i) {
+    int64_t count = (rows - first) / (passes - i);
+    SmallVector<Value> numbers;
+    for (int64_t m = 0; m < count; ++m)
+      numbers.push_back(index(first + m));
+    product(numbers, numbers, weight);
+    first += count;
+  }
 }
 
 void Gemv::grouped() {
@@ -250,81 +273,83 @@ void Gemv::grouped() {
   bool scaled = PackedWeight::hasScale(cast<MemRefType>(inputs[1].getType()));
   Value experts = inputs[scaled ? 3 : 2], offsets = inputs[scaled ? 4 : 3];
   ValueRange list = inputs.drop_front(scaled ? 5 : 4);
+  int64_t pairs = cast<MemRefType>(y.getType()).getDimSize(0), tokens = cast<MemRefType>(x.getType()).getDimSize(0);
+  mostRows = std::min({mostRows, tokens, pairs});
   auto read = [&](Value numbers, Value at) -> Value {
     Value number = memref::LoadOp::create(*this, numbers, at);
     return arith::IndexCastOp::create(*this, getIndexType(), number);
   };
-  int64_t tokens = cast<MemRefType>(x.getType()).getDimSize(0);
   Value last = index(tokens - 1);
-  // The experts of a token differ: with one token an expert has one row.
-  int64_t most = list.empty() ? kExpertRows : std::min(tokens, kExpertRows);
-  wide = wideRows(*this, op, most);
-  auto loop = scf::ForOp::create(*this, index(0), index(cast<MemRefType>(experts.getType()).getDimSize(0)), index(1));
-  setInsertionPointToStart(loop.getBody());
-  Value a = loop.getInductionVar(), expert = read(experts, a);
-  Value active = arith::CmpIOp::create(*this, arith::CmpIPredicate::sge, expert, index(0));
-  setInsertionPointToStart(scf::IfOp::create(*this, active).thenBlock());
-  PackedWeight weight(*this, tableRow(*this, inputs[1], expert), scaled ? tableRow(*this, inputs[2], expert) : Value(),
-                      target);
-  Value begin = read(offsets, a), end = read(offsets, add(a, 1));
-  auto blocks = scf::ForOp::create(*this, begin, end, index(most));
-  setInsertionPointToStart(blocks.getBody());
-  Value first = blocks.getInductionVar();
-  auto multiply = [&](int64_t count) {
-    SmallVector<Value> sources, targets;
-    for (int64_t m = 0; m < count; ++m) {
-      Value pair = add(first, m);
-      targets.push_back(pair);
-      // A damaged list reads no other memory.
-      sources.push_back(list.empty() ? pair : Value(arith::MinUIOp::create(*this, read(list[0], pair), last)));
-    }
-    product(sources, targets, weight);
-  };
-  if (most == 1)
-    return multiply(1);
-  Value count = arith::MinUIOp::create(*this, arith::SubIOp::create(*this, end, first), index(most));
-  SmallVector<int64_t> cases = llvm::to_vector(llvm::seq<int64_t>(1, most));
-  auto choice = scf::IndexSwitchOp::create(*this, TypeRange(), count, cases, cases.size());
-  for (auto [rows, region] : llvm::zip(cases, choice.getCaseRegions())) {
-    setInsertionPointToStart(&region.emplaceBlock());
-    multiply(rows);
-    scf::YieldOp::create(*this);
-  }
-  setInsertionPointToStart(&choice.getDefaultRegion().emplaceBlock());
-  multiply(most);
-  scf::YieldOp::create(*this);
+  loop(index(0), index(cast<MemRefType>(experts.getType()).getDimSize(0)), 1, {}, [&](Value a, Sums) -> Sums {
+    Value expert = read(experts, a);
+    auto branch = scf::IfOp::create(*this, arith::CmpIOp::create(*this, arith::CmpIPredicate::sge, expert, index(0)));
+    OpBuilder::InsertionGuard guard(*this);
+    setInsertionPointToStart(branch.thenBlock());
+    PackedWeight weight(*this, tableRow(*this, inputs[1], expert), scaled ? tableRow(*this, inputs[2], expert) : Value(),
+                        target);
+    Value begin = read(offsets, a), end = read(offsets, add(a, 1));
+    auto build = [&](Value first, int64_t count) {
+      SmallVector<Value> from, to;
+      for (int64_t m = 0; m < count; ++m) {
+        to.push_back(add(first, m));
+        // Rows of the list are rows of x; a damaged list reads no other memory.
+        from.push_back(list.empty() ? to.back() : arith::MinUIOp::create(*this, read(list[0], to.back()), last).getResult());
+      }
+      product(from, to, weight);
+    };
+    loop(begin, end, mostRows, {}, [&](Value first, Sums) -> Sums {
+      if (mostRows == 1)
+        return build(first, 1), Sums();
+      // As many as there are, so that no row is multiplied in vain.
+      Value count = arith::MinUIOp::create(*this, arith::SubIOp::create(*this, end, first), index(mostRows));
+      SmallVector<int64_t> cases = llvm::to_vector(llvm::seq<int64_t>(1, mostRows));
+      auto choice = scf::IndexSwitchOp::create(*this, TypeRange(), count, cases, cases.size());
+      OpBuilder::InsertionGuard guard(*this);
+      for (auto [rows, region] : llvm::zip(cases, choice.getCaseRegions())) {
+        setInsertionPointToStart(&region.emplaceBlock());
+        build(first, rows);
+        scf::YieldOp::create(*this);
+      }
+      setInsertionPointToStart(&choice.getDefaultRegion().emplaceBlock());
+      build(first, mostRows);
+      scf::YieldOp::create(*this);
+      return {};
+    });
+    return {};
+  });
 }
 
-static bool select(Operation *op, StringRef name, Value weight, int64_t lead) {
-  if (!isPackedWeight(weight, lead))
-    return false;
-  OpBuilder b(op);
+/// Replaces an op by a kernel of the same operands.
+static void replaceByKernel(Operation *op, StringRef name) {
+  ImplicitLocOpBuilder b(op->getLoc(), op);
   auto type = cast<RankedTensorType>(op->getResult(0).getType());
-  Value out = tensor::EmptyOp::create(b, op->getLoc(), type.getShape(), type.getElementType());
-  auto kernel = KernelOp::create(b, op->getLoc(), TypeRange(type), b.getStringAttr(name), op->getOperands(), out);
+  Value out = tensor::EmptyOp::create(b, type.getShape(), type.getElementType());
+  auto kernel = KernelOp::create(b, type, b.getStringAttr(name), op->getOperands(), out);
   op->replaceAllUsesWith(kernel);
   op->erase();
-  return true;
 }
 
 bool v4::selectGemv(Operation *op) {
   auto linear = dyn_cast<LinearOp>(op);
-  if (!linear || linear.getInput().getType().getDimSize(0) > kMostRows)
+  if (!linear || !isPackedWeight(linear.getWeight(), linear.getInput().getType().getRank() - 2) ||
+      linear.getInput().getType().getDimSize(0) > kMostRows)
     return false;
-  int64_t lead = linear.getInput().getType().getRank() - 2;
-  // The tiles of an output projection have one group.
-  if (lead && linear.getInput().getType().getDimSize(1) != 1)
+  // Of an output projection, tiles of one group.
+  if (linear.getInput().getType().getRank() == 3 && linear.getInput().getType().getDimSize(1) != 1)
     return false;
-  return select(op, "gemv", linear.getWeight(), lead);
+  replaceByKernel(op, "gemv");
+  return true;
 }
 
 bool v4::selectGroupedGemv(Operation *op) {
   auto linear = dyn_cast<GroupedLinearOp>(op);
-  if (!linear)
+  // Few rows per expert.
+  constexpr int64_t kMostOfExpert = 4;
+  if (!linear || !isPackedWeight(linear.getWeight(), 1) ||
+      linear.getResult().getType().getDimSize(0) > kMostOfExpert * linear.getExperts().getType().getDimSize(0))
     return false;
-  // Without a list the rows are those of the pairs: as many as of the tokens times the experts of each.
-  int64_t rows = linear.getInput().getType().getDimSize(0);
-  return rows <= (linear.getRows() ? kMostRows : kMostPairs) && select(op, "grouped_gemv", linear.getWeight(), 1);
+  replaceByKernel(op, "grouped_gemv");
+  return true;
 }
 
 LogicalResult v4::expandGemv(KernelOp op, const TemplateTarget &target) {

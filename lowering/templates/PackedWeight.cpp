@@ -124,67 +124,64 @@ Value PackedWeight::loadScale(ImplicitLocOpBuilder &b, Value group, Value block)
   return vector::BroadcastOp::create(b, wide, arith::ExtFOp::create(b, b.getF32Type(), number));
 }
 
-SmallVector<Value> PackedWeight::widen(ImplicitLocOpBuilder &b, Value line, Value scale) const {
+SmallVector<Value> PackedWeight::prepare(ImplicitLocOpBuilder &b, Value line) const {
+  if (!tables)
+    return {line};
+  auto codes = lanes(b.getI8Type(), 64);
+  Value code = vector::BitCastOp::create(b, codes, line);
+  auto lookUp = [&](ArrayRef<Value> table) -> Value {
+    Value found = LLVM::CallIntrinsicOp::create(b, codes, b.getStringAttr("llvm.x86.avx512.vpermi2var.qi.512"),
+                                                ValueRange{table[0], code, table[1]})
+                      .getResult(0);
+    return vector::BitCastOp::create(b, line.getType(), found);
+  };
+  Value upper = arith::OrIOp::create(b, lookUp(high), mask(b, line, 0x80808080)), lower = lookUp(low);
+  // Pairs of bf16 numbers: of bytes 0 and 2, and of bytes 1 and 3.
+  auto join = [&](Value upper, Value lower) -> Value {
+    return arith::OrIOp::create(b, mask(b, upper, 0xff00ff00), mask(b, lower, 0x00ff00ff));
+  };
+  return {join(shiftLeft(b, upper, 8), lower), join(upper, shiftRight(b, lower, 8))};
+}
+
+Value PackedWeight::element(ImplicitLocOpBuilder &b, ArrayRef<Value> prepared, int64_t i) const {
   auto wide = lanes(b.getF32Type());
-  SmallVector<Value> numbers;
-  auto addBits = [&](Value bits) { numbers.push_back(arith::BitcastOp::create(b, wide, bits)); };
+  auto number = [&](Value bits) -> Value { return arith::BitcastOp::create(b, wide, bits); };
+  auto half = [&](Value pair, bool upper) { return number(upper ? mask(b, pair, 0xffff0000) : shiftLeft(b, pair, 16)); };
   switch (format) {
   case Format::F32:
-    addBits(line);
-    break;
+    return number(prepared[0]);
   case Format::BF16:
-    addBits(shiftLeft(b, line, 16));
-    addBits(mask(b, line, 0xffff0000));
-    break;
-  case Format::E4M3:
-    if (tables) {
-      auto codes = lanes(b.getI8Type(), 64);
-      Value code = vector::BitCastOp::create(b, codes, line);
-      auto lookUp = [&](ArrayRef<Value> table) {
-        Value found = LLVM::CallIntrinsicOp::create(b, codes, b.getStringAttr("llvm.x86.avx512.vpermi2var.qi.512"),
-                                                    ValueRange{table[0], code, table[1]})
-                          .getResult(0);
-        return vector::BitCastOp::create(b, line.getType(), found).getResult();
-      };
-      Value upper = arith::OrIOp::create(b, lookUp(high), mask(b, line, 0x80808080)), lower = lookUp(low);
-      // Bytes 0 and 2 of a dword as a pair of bf16, and bytes 1 and 3.
-      auto pair = [&](Value a, Value c) -> Value {
-        return arith::OrIOp::create(b, mask(b, a, 0xff00ff00), mask(b, c, 0x00ff00ff));
-      };
-      Value even = pair(shiftLeft(b, upper, 8), lower), odd = pair(upper, shiftRight(b, lower, 8));
-      addBits(shiftLeft(b, even, 16));
-      addBits(shiftLeft(b, odd, 16));
-      addBits(mask(b, even, 0xffff0000));
-      addBits(mask(b, odd, 0xffff0000));
-      break;
-    }
-    for (int byte = 0; byte < 4; ++byte) {
-      Value code = arith::TruncIOp::create(b, lanes(b.getI8Type()), shiftRight(b, line, 8 * byte));
-      code = arith::BitcastOp::create(b, lanes(b.getType<Float8E4M3FNType>()), code);
-      numbers.push_back(arith::ExtFOp::create(b, wide, code));
-    }
-    break;
-  case Format::E2M1:
-    for (int nibble = 0; nibble < 8; ++nibble) {
-      Value code = shiftRight(b, line, 4 * nibble);
-      if (permutes) {
-        // The instruction ignores all but four bits of the index.
-        numbers.push_back(LLVM::CallIntrinsicOp::create(b, wide, b.getStringAttr("llvm.x86.avx512.permvar.sf.512"),
-                                                        ValueRange{values, code})
-                              .getResult(0));
-        continue;
-      }
-      // From code 2 on exponent and mantissa move to their places; 1 is 0.5, 0 is 0. Subnormal f32 would be slow.
-      Value magnitude = mask(b, code, 7), sign = shiftLeft(b, mask(b, code, 8), 28);
-      Value normal = shiftLeft(b, arith::AddIOp::create(b, magnitude, splat(b, 252)), 22);
-      Value small = arith::MulIOp::create(b, magnitude, splat(b, 0x3f000000));
-      Value isSmall = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, magnitude, splat(b, 2));
-      addBits(arith::OrIOp::create(b, arith::SelectOp::create(b, isSmall, small, normal), sign));
-    }
-    break;
+    return half(prepared[0], i);
+  case Format::E4M3: {
+    if (tables)
+      return half(prepared[i % 2], i / 2);
+    Value code = arith::TruncIOp::create(b, lanes(b.getI8Type()), shiftRight(b, prepared[0], 8 * i));
+    code = arith::BitcastOp::create(b, lanes(b.getType<Float8E4M3FNType>()), code);
+    return arith::ExtFOp::create(b, wide, code);
   }
-  if (scale)
-    for (Value &number : numbers)
-      number = arith::MulFOp::create(b, number, scale);
+  case Format::E2M1: {
+    Value code = shiftRight(b, prepared[0], 4 * i);
+    // The instruction ignores all but four bits of the index.
+    if (permutes)
+      return LLVM::CallIntrinsicOp::create(b, wide, b.getStringAttr("llvm.x86.avx512.permvar.sf.512"),
+                                           ValueRange{values, code})
+          .getResult(0);
+    // From code 2 on exponent and mantissa move to their places; 1 is 0.5, 0 is 0. Subnormal f32 would be slow.
+    Value magnitude = mask(b, code, 7), sign = shiftLeft(b, mask(b, code, 8), 28);
+    Value normal = shiftLeft(b, arith::AddIOp::create(b, magnitude, splat(b, 252)), 22);
+    Value small = arith::MulIOp::create(b, magnitude, splat(b, 0x3f000000));
+    Value isSmall = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, magnitude, splat(b, 2));
+    return number(arith::OrIOp::create(b, arith::SelectOp::create(b, isSmall, small, normal), sign));
+  }
+  }
+  llvm_unreachable("a format of weights");
+}
+
+SmallVector<Value> PackedWeight::widen(ImplicitLocOpBuilder &b, Value line, Value scale) const {
+  SmallVector<Value> prepared = prepare(b, line), numbers;
+  for (int64_t i = 0; i < getPerLine(); ++i) {
+    Value number = element(b, prepared, i);
+    numbers.push_back(scale ? Value(arith::MulFOp::create(b, number, scale)) : number);
+  }
   return numbers;
 }

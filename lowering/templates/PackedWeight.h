@@ -44,6 +44,10 @@ public:
   /// The elements of a line in the order of K, each `vector<16xf32>`, times `scale` unless that is null. Exact: scales
   /// are powers of two.
   SmallVector<Value> widen(ImplicitLocOpBuilder &b, Value line, Value scale) const;
+  /// The same in two steps, for code that must not hold all elements in registers: what they have in common, and then
+  /// element `i`.
+  SmallVector<Value> prepare(ImplicitLocOpBuilder &b, Value line) const;
+  Value element(ImplicitLocOpBuilder &b, ArrayRef<Value> prepared, int64_t i) const;
 
 private:
   Value view, scale;
