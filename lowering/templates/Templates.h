@@ -29,11 +29,6 @@ struct KernelTemplate {
   LogicalResult (*expand)(KernelOp op, const TemplateTarget &target);
 };
 
-/// Gemm.cpp: many rows times a packed weight.
-bool selectGemm(Operation *op);
-LogicalResult expandGemm(KernelOp op, const TemplateTarget &target);
-LogicalResult expandGroupedGemm(KernelOp op, const TemplateTarget &target);
-
 /// Gemv.cpp: few rows times a packed weight.
 bool selectGemv(Operation *op);
 bool selectGroupedGemv(Operation *op);
