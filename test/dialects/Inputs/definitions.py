@@ -139,6 +139,14 @@ class Case:
     def __init__(self, text, inputs, results, tolerance=TOLERANCE):
         self.text, self.inputs, self.results, self.tolerance = text, inputs, results, tolerance
 
+    @staticmethod
+    def kernel(name, inputs, result):
+        """A kernel template by its name, for operands that no op hands it yet."""
+        out = result_type(*result[:2])
+        names = ", ".join(f"{{{i}}}" for i in range(len(inputs)))
+        text = f'v4.kernel "{name}" ins({names} : {", ".join(t.type for t in inputs)}) outs(%out : {out}) -> {out}'
+        return Case(text, inputs, [result])
+
 
 def case(name):
     def register(function):
@@ -259,6 +267,24 @@ def gemm():
         w, scale = packed_weight(kind, w, scale)
         text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
         yield Case(text, [x, w] + ([scale] if scale else []), [((s, n), "f32", flat)])
+
+
+@case("gemm_bf16")
+def gemm_bf16():
+    """Rows of bf16."""
+    for kind, s, n, k in [
+        ("f32", 17, 16, 37),
+        ("bf16", 18, 64, 1028),
+        ("bf16", 127, 48, 90),
+        ("fp8", 35, 192, 388),
+        ("fp8", 130, 16, 20),
+        ("fp4", 23, 64, 1064),
+        ("fp4", 64, 80, 72),
+    ]:
+        x, (w, scale) = normal_bf16(s, k), stored(kind, n, k)
+        flat = [v for row in product(x, w, scale) for v in row]
+        w, scale = packed_weight(kind, w, scale)
+        yield Case.kernel("gemm", [x, w] + ([scale] if scale else []), ((s, n), "f32", flat))
 
 
 @case("grouped_gemm")
@@ -935,11 +961,16 @@ def emit(cases):
         text = c.text
         for i, name in enumerate(names):
             text = text.replace(f"{{{i}}}", name)
-        text = f"{text} : {signature}"
+        prelude = []
+        if text.startswith("v4.kernel"):
+            prelude = [f"  %out = tensor.empty() : {results[0]}"]
+        else:
+            text = f"{text} : {signature}"
         arguments = ", ".join(f"{n}: {t}" for n, t in zip(names, types))
         values = ", ".join(f"%r#{i}" for i in range(len(results)))
         out += [
             f"func.func private @case{number}({arguments}) -> ({', '.join(results)}) {{",
+            *prelude,
             f"  %r:{len(results)} = {text}",
             f"  return {values} : {', '.join(results)}",
             "}",
