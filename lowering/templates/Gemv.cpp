@@ -110,14 +110,11 @@ Value Gemv::scratch(ArrayRef<int64_t> shape) {
 Gemv::Gemv(KernelOp op, const TemplateTarget &target)
     : ImplicitLocOpBuilder(op.getLoc(), op), op(op), target(target), x(op.getInputs()[0]), y(op.getOutputs()[0]),
       format(PackedWeight::formatOf(cast<MemRefType>(op.getInputs()[1].getType()))),
-      tileRows(target.has("avx512f") ? 16 : target.has("avx2") ? 4 : 2) {
-  if (const char *v = getenv("GVR")) tileRows = atol(v);
-}
+      tileRows(target.has("avx512f") ? 16 : target.has("avx2") ? 4 : 2) {}
 
 /// Groups of a register tile: as many as keep their sums, a widened line of each and a number of x in registers, which
 /// are 32 of 16 lanes, or 16 of 8 or 4.
 int64_t Gemv::tileGroups(int64_t rows) const {
-  if (const char *v = getenv("GVG")) return atol(v);
   if (!target.has("avx512f"))
     return std::max<int64_t>((target.has("avx2") ? 4 : 2) / rows, 1);
   // The widened numbers of an fp4 line come one after the other.
