@@ -11,7 +11,8 @@ Substitutions, besides lit's own:
     %llvm_lib_dir  LLVM's libraries (libmlir_c_runner_utils and its like)
     %shlibext      .so
     %source_dir    the source tree; %build_dir the build tree
-Features: `long` (with --param long=1) for tests of minutes; `avx512vbmi`, `avx512bf16` where the CPU has them; `asan`, `coverage` for what such builds cannot run.
+Features: `long` (with --param long=1, as ctest has it) for tests of a minute or more; `avx512vbmi`, `avx512bf16` where the CPU has
+them; `asan`, `coverage` for what such builds cannot run.
 """
 
 import os
