@@ -148,6 +148,7 @@ static int64_t rowTile(Value weight, int64_t lead) {
   Type element = cast<RankedTensorType>(weight.getType()).getElementType();
   if (!isPackedWeight(weight, lead))
     return weightRows(rows, element);
+  // With a scale per 128 rows a tile must not cross a block.
   if (isa<Float8E4M3FNType>(element) && rows > kByteBlock)
     rows = std::gcd(rows, kByteBlock);
   return kPackedRows * largestDivisor(rows / kPackedRows, kPackedTile / kPackedRows);

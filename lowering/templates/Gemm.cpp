@@ -15,6 +15,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -316,7 +317,11 @@ void Gemm::linear() {
   int64_t rows = cast<MemRefType>(op.getInputs()[0].getType()).getDimSize(0);
   prepare(rows);
   bool scaled = op.getInputs().size() > 2;
-  PackedWeight weight(*this, op.getInputs()[1], scaled ? op.getInputs()[2] : Value(), target);
+  // A tile of a product with groups has one of them in front.
+  auto part = [&](Value operand) {
+    return cast<MemRefType>(x.getType()).getRank() == 3 ? tableRow(*this, operand, index(0)) : operand;
+  };
+  PackedWeight weight(*this, part(op.getInputs()[1]), scaled ? part(op.getInputs()[2]) : Value(), target);
   auto block = [&](Value first, int64_t count) {
     auto at = [&](Value m) { return add(first, m); };
     product(Rows{index(count), at, at}, weight);
@@ -360,7 +365,40 @@ void Gemm::grouped() {
   });
 }
 
-bool v4::selectGemm(Operation *op) { return false; }
+/// Fewer rows are the business of other templates: widening costs as much as the products of some rows.
+constexpr int64_t kLeastRows = 17;
+/// A call of that many rows with this many experts per row may still touch each weight once.
+constexpr int64_t kLeastPairs = 129;
+
+static void replaceByKernel(Operation *op, StringRef name) {
+  OpBuilder b(op);
+  auto type = cast<RankedTensorType>(op->getResult(0).getType());
+  Value out = tensor::EmptyOp::create(b, op->getLoc(), type.getShape(), type.getElementType());
+  auto kernel = KernelOp::create(b, op->getLoc(), TypeRange(type), b.getStringAttr(name), op->getOperands(), out);
+  op->replaceAllUsesWith(kernel);
+  op->erase();
+}
+
+bool v4::selectGemm(Operation *op) {
+  auto linear = dyn_cast<LinearOp>(op);
+  if (!linear)
+    return false;
+  ArrayRef<int64_t> shape = linear.getInput().getType().getShape();
+  int64_t lead = shape.size() - 2;
+  // With groups, a tile is of one group.
+  if (!isPackedWeight(linear.getWeight(), lead) || shape[0] < kLeastRows || (lead && shape[1] != 1))
+    return false;
+  replaceByKernel(op, "gemm");
+  return true;
+}
+
+bool v4::selectGroupedGemm(Operation *op) {
+  auto linear = dyn_cast<GroupedLinearOp>(op);
+  if (!linear || !isPackedWeight(linear.getWeight(), 1) || linear.getResult().getType().getDimSize(0) < kLeastPairs)
+    return false;
+  replaceByKernel(op, "grouped_gemm");
+  return true;
+}
 
 LogicalResult v4::expandGemm(KernelOp op, const TemplateTarget &target) {
   Gemm(op, target).linear();

@@ -12,7 +12,7 @@ ArrayRef<v4::KernelTemplate> v4::getKernelTemplates() {
       {"gemv", selectGemv, expandGemv},
       {"grouped_gemv", selectGroupedGemv, expandGroupedGemv},
       {"gemm", selectGemm, expandGemm},
-      {"grouped_gemm", selectGemm, expandGroupedGemm},
+      {"grouped_gemm", selectGroupedGemm, expandGroupedGemm},
   };
   return templates;
 }
@@ -22,7 +22,8 @@ Value v4::tableRow(ImplicitLocOpBuilder &b, Value table, Value index) {
   SmallVector<OpFoldResult> offsets(type.getRank(), b.getIndexAttr(0)), sizes, strides(type.getRank(), b.getIndexAttr(1));
   for (int64_t size : type.getShape())
     sizes.push_back(b.getIndexAttr(size));
-  if (auto view = table.getDefiningOp<memref::SubViewOp>()) {
+  auto view = table.getDefiningOp<memref::SubViewOp>();
+  if (view && view.getStaticSizes()[0] == view.getSourceType().getDimSize(0)) {
     table = view.getSource();
     offsets = view.getMixedOffsets();
   }

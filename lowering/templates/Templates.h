@@ -29,16 +29,17 @@ struct KernelTemplate {
   LogicalResult (*expand)(KernelOp op, const TemplateTarget &target);
 };
 
-/// Gemm.cpp: many rows times a packed weight.
-bool selectGemm(Operation *op);
-LogicalResult expandGemm(KernelOp op, const TemplateTarget &target);
-LogicalResult expandGroupedGemm(KernelOp op, const TemplateTarget &target);
-
 /// Gemv.cpp: few rows times a packed weight.
 bool selectGemv(Operation *op);
 bool selectGroupedGemv(Operation *op);
 LogicalResult expandGemv(KernelOp op, const TemplateTarget &target);
 LogicalResult expandGroupedGemv(KernelOp op, const TemplateTarget &target);
+
+/// Gemm.cpp: many rows times a packed weight.
+bool selectGemm(Operation *op);
+bool selectGroupedGemm(Operation *op);
+LogicalResult expandGemm(KernelOp op, const TemplateTarget &target);
+LogicalResult expandGroupedGemm(KernelOp op, const TemplateTarget &target);
 
 /// Row `index` of a table of tensors, or of a cut of all its rows, without the leading dimension: a view that
 /// `v4-expand-tables` understands.

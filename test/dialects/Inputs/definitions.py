@@ -239,6 +239,61 @@ def packed_linear():
         yield Case(text, [x, w] + ([scale] if scale else []), [((s, g, n), "f32", flat)])
 
 
+@case("gemm")
+def gemm():
+    """Numbers of rows on both sides of the register tiles, blocks of K that end early, and a tile of three groups."""
+    for kind, s, n, k in [
+        ("f32", 17, 64, 129),
+        ("f32", 100, 16, 1030),
+        ("bf16", 18, 64, 1028),
+        ("bf16", 127, 48, 90),
+        ("fp8", 17, 128, 1156),
+        ("fp8", 35, 192, 388),
+        ("fp8", 128, 16, 20),
+        ("fp4", 23, 64, 1064),
+        ("fp4", 64, 80, 72),
+        ("fp4", 515, 16, 40),
+    ]:
+        x, (w, scale) = normal(s, k), stored(kind, n, k)
+        flat = [v for row in product(x, w, scale) for v in row]
+        w, scale = packed_weight(kind, w, scale)
+        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
+        yield Case(text, [x, w] + ([scale] if scale else []), [((s, n), "f32", flat)])
+
+
+@case("grouped_gemm")
+def grouped_gemm():
+    """Experts of 1 to 7 rows and of many: every remainder of a register tile, from a list and without one."""
+    for kind, n, k, gathered in [
+        ("f32", 16, 33, True),
+        ("bf16", 64, 130, True),
+        ("bf16", 48, 20, False),
+        ("fp8", 144, 140, True),
+        ("fp8", 64, 260, False),
+        ("fp4", 64, 136, True),
+        ("fp4", 32, 1032, False),
+    ]:
+        counts = {0: 1, 2: 2, 3: 3, 4: 4, 6: 5, 7: 6, 8: 7, 9: 103}
+        total, tokens = sum(counts.values()) + 9, 19
+        source = [RANDOM.randrange(tokens) for _ in range(total - 9)] + [0] * 9
+        x = normal(tokens if gathered else total, k)
+        w, scale = stored(kind, n, k, (11,))
+        experts, offsets, flat, first = [], [0], [None] * (total * n), 0
+        for e, count in counts.items():
+            rows = [source[p] if gathered else p for p in range(first, first + count)]
+            values = product(Tensor((count, k), "f32", [v for r in rows for v in x[r]]), part(w, e), scale and part(scale, e))
+            flat[first * n : (first + count) * n] = [v for row in values for v in row]
+            first += count
+            experts.append(e)
+            offsets.append(first)
+        w, scale = packed_weight(kind, w, scale)
+        lists = [integers(*experts, -1, -1, -1), integers(*offsets, first, first, first)]
+        inputs = [x, w] + ([scale] if scale else []) + lists + ([integers(*source)] if gathered else [])
+        at = 3 if scale else 2
+        text = "v4.grouped_linear {0}, {1} " + ("scale {2} " if scale else "") + f"experts {{{at}}}, {{{at + 1}}} "
+        yield Case(text + (f"rows {{{at + 2}}} " if gathered else ""), inputs, [((total, n), "f32", flat)])
+
+
 @case("linear")
 def linear():
     for kind, s, n, k in [
