@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Templates `gemv` and `grouped_gemv`: products of few rows with a packed weight, as fast as the weight can be read.
 //
-// A pass multiplies some rows with some groups of 16 columns over all of K: a line of each group is loaded, widened in
-// registers and multiplied with the rows' numbers, which are broadcast from memory. All sums stay in registers. Where a
-// scale serves all 16 columns (fp8), the block of rows is multiplied with it, which is exact but for numbers next to the
-// ends of the range; where every column has one (fp4), the sum of a block is.
+// K is cut into blocks. In each, some groups of 16 columns at a time are multiplied with some rows: a line of each group
+// is loaded, widened in registers and multiplied with the rows' numbers, which are broadcast from memory. The sums of the
+// block stay in registers, the totals are in scratch. A scale is applied to the sums of the elements that share it.
 //
-// Every element of the result is one chain of multiply-adds over ascending k, from zero; for fp4, a chain per scale
-// block and one over the blocks. It does not depend on the number of rows, their place, or the tile.
+// Every element of the result is one chain of multiply-adds over ascending k, from zero; with scales, a chain per scale
+// block, and one over the blocks. It does not depend on the number of rows, their place, or the tile.
 
 #include "lowering/templates/PackedWeight.h"
 
@@ -22,8 +21,12 @@ using namespace mlir::v4;
 
 using Format = PackedWeight::Format;
 
-/// Most rows of a call for which reading the weight takes longer than the products.
-constexpr int64_t kMostRows = 16;
+/// Most rows of a call, and of an expert in one, for which widening in registers beats widening once into scratch
+/// (template `gemm`).
+constexpr int64_t kMostRows = 16, kMostExpertRows = 8;
+/// Elements of K per block: a multiple of every scale block, and few enough that the rows' part of it stays in the
+/// first-level cache.
+constexpr int64_t kInner = 128;
 
 namespace {
 class Gemv : ImplicitLocOpBuilder {
@@ -36,35 +39,43 @@ public:
 private:
   using Sums = SmallVector<Value>;
 
+  /// Rows and groups of 16 columns of a register tile: rows `row ..`, groups `group ..`.
+  struct Tile {
+    ArrayRef<Value> inputs;
+    int64_t row;
+    Value group;
+    int64_t groups;
+  };
+
   Value index(int64_t value) { return arith::ConstantIndexOp::create(*this, value); }
   Value add(Value a, Value b) { return arith::AddIOp::create(*this, a, b); }
   Value add(Value a, int64_t b) { return b ? add(a, index(b)) : a; }
   Value mul(Value a, int64_t b) { return b == 1 ? a : Value(arith::MulIOp::create(*this, a, index(b))); }
   VectorType lanes(Type element) { return VectorType::get({kPackedRows}, element); }
+  Value zero() { return arith::ConstantOp::create(*this, getZeroAttr(lanes(getF32Type()))); }
   Value mulAdd(Value a, Value b, Value sum);
   /// A loop that carries sums.
   Sums loop(Value from, Value to, int64_t step, Sums sums, function_ref<Sums(Value, Sums)> body);
+  void loop(int64_t to, int64_t step, function_ref<void(Value)> body);
 
-  Value flatten(Value view);
-  int64_t groupsPerPass(int64_t rows) const;
+  Value scratch(ArrayRef<int64_t> shape);
+  int64_t tileGroups(int64_t rows) const;
+  void prepare(int64_t rows, int64_t columns);
   void product(ArrayRef<Value> inputs, ArrayRef<Value> outputs, const PackedWeight &weight);
-  void pass(ArrayRef<Value> inputs, ArrayRef<Value> outputs, const PackedWeight &weight, Value group, int64_t groups);
-  Sums block(ArrayRef<Value> inputs, const PackedWeight &weight, Value group, int64_t groups, Value number,
-             int64_t blockLines, int64_t lines, Sums totals);
-  Sums line(ArrayRef<Value> inputs, const PackedWeight &weight, Value group, int64_t groups, Value line, Value k,
-            Sums sums);
-  void stage(ArrayRef<Value> inputs, Value k, int64_t count, Value scale);
+  void block(ArrayRef<Value> inputs, const PackedWeight &weight, Value number, int64_t lines);
+  void tile(const Tile &tile, const PackedWeight &weight, Value number, int64_t lines);
+  Sums lines(const Tile &tile, const PackedWeight &weight, Value number, Value from, int64_t count, Sums sums);
+  Sums line(const Tile &tile, const PackedWeight &weight, Value number, Value at, Sums sums);
+  void stage(ArrayRef<Value> inputs, Value k, int64_t count);
 
   KernelOp op;
   const TemplateTarget &target;
   Value x, y;
   Format format;
-  /// Rows of a pass.
-  int64_t mostRows;
-  /// Elements of K in a block: those that share a scale, or that are staged together; else all.
-  int64_t inner;
-  /// Scratch [rows, inner] for a block of the rows as f32, times the block's scale. Null where x is read where it lies.
-  Value staged;
+  /// Most rows of a register tile.
+  int64_t tileRows;
+  /// Scratch: totals [rows, columns]; a block of the rows as f32 [rows, kInner], or null where x is read where it lies.
+  Value totals, staged;
 };
 } // namespace
 
@@ -85,187 +96,201 @@ Gemv::Sums Gemv::loop(Value from, Value to, int64_t step, Sums sums, function_re
   return Sums(loop.getResults());
 }
 
-/// The tile of a group of an output projection without the dimension of groups: the second one of rows, the first one
-/// of weights and scales.
-Value Gemv::flatten(Value view) {
-  auto type = cast<MemRefType>(view.getType());
-  SmallVector<ReassociationIndices> dims = {{0, 1}};
-  for (int64_t dim = 2; dim < type.getRank(); ++dim)
-    dims.push_back({dim});
-  return memref::CollapseShapeOp::create(*this, view, dims);
+void Gemv::loop(int64_t to, int64_t step, function_ref<void(Value)> body) {
+  loop(index(0), index(to), step, {}, [&](Value i, Sums) { return body(i), Sums(); });
+}
+
+/// Scratch of the workgroup, made where its function starts.
+Value Gemv::scratch(ArrayRef<int64_t> shape) {
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(&op->getParentOfType<FunctionOpInterface>().getFunctionBody().front());
+  return memref::AllocaOp::create(*this, MemRefType::get(shape, getF32Type()), getI64IntegerAttr(64));
 }
 
 Gemv::Gemv(KernelOp op, const TemplateTarget &target)
-    : ImplicitLocOpBuilder(op.getLoc(), op), op(op), target(target), x(op.getInputs()[0]), y(op.getOutputs()[0]) {
-  if (cast<MemRefType>(x.getType()).getRank() == 3) {
-    // Of x [M, 1, K] and y [M, 1, N] only the place of the unit dimension differs from that of the others.
-    auto squeeze = [&](Value view) -> Value {
-      return memref::CollapseShapeOp::create(*this, view, ArrayRef<ReassociationIndices>{{0, 1}, {2}});
-    };
-    x = squeeze(x);
-    y = squeeze(y);
-  }
-  auto type = cast<MemRefType>(op.getInputs()[1].getType());
-  format = PackedWeight::formatOf(type);
-  bool narrow = !cast<MemRefType>(x.getType()).getElementType().isF32();
-  int64_t columns = cast<MemRefType>(x.getType()).getDimSize(1);
-  mostRows = target.has("avx512f") ? 8 : target.has("avx2") ? 4 : 2;
-  inner = format == Format::E2M1 ? kNibbleBlock : format == Format::E4M3 || narrow ? kByteBlock : columns;
-  if (!narrow && format != Format::E4M3)
-    return;
-  OpBuilder::InsertionGuard guard(*this);
-  setInsertionPointToStart(&op->getParentOfType<FunctionOpInterface>().getFunctionBody().front());
-  staged = memref::AllocaOp::create(*this, MemRefType::get({mostRows, inner}, getF32Type()), getI64IntegerAttr(64));
-}
+    : ImplicitLocOpBuilder(op.getLoc(), op), op(op), target(target), x(op.getInputs()[0]), y(op.getOutputs()[0]),
+      format(PackedWeight::formatOf(cast<MemRefType>(op.getInputs()[1].getType()))),
+      tileRows(target.has("avx512f") ? 16 : target.has("avx2") ? 4 : 2) {}
 
-/// As many as keep their sums, a widened line of each and a number of x in registers: 32 of 16 lanes, or 16 of 8 or 4.
-int64_t Gemv::groupsPerPass(int64_t rows) const {
+/// Groups of a register tile: as many as keep their sums, a widened line of each and a number of x in registers, which
+/// are 32 of 16 lanes, or 16 of 8 or 4.
+int64_t Gemv::tileGroups(int64_t rows) const {
   if (!target.has("avx512f"))
     return std::max<int64_t>((target.has("avx2") ? 4 : 2) / rows, 1);
   // The widened numbers of an fp4 line come one after the other.
   if (format == Format::E2M1)
-    return rows == 1 ? 8 : rows <= 4 ? 4 : 2;
-  return rows <= 2 ? 4 : 2;
+    return rows == 1 ? 8 : rows <= 4 ? 4 : rows <= 8 ? 2 : 1;
+  return rows <= 2 ? 4 : rows <= 8 ? 2 : 1;
 }
 
-/// Rows of x, times a scale, as f32.
-void Gemv::stage(ArrayRef<Value> inputs, Value k, int64_t count, Value scale) {
+/// Scratch for products of at most `rows` rows.
+void Gemv::prepare(int64_t rows, int64_t columns) {
+  totals = scratch({rows, columns});
+  // Several rows of x tend to lie a multiple of 4 KiB apart, in one set of the first-level cache.
+  if (rows > 1 || !cast<MemRefType>(x.getType()).getElementType().isF32())
+    staged = scratch({rows, kInner});
+}
+
+/// A block of the rows as f32.
+void Gemv::stage(ArrayRef<Value> inputs, Value k, int64_t count) {
   Type element = cast<MemRefType>(x.getType()).getElementType();
-  for (auto [m, row] : llvm::enumerate(inputs)) {
-    for (int64_t i = 0; i < count;) {
-      // A row may end with less than 16 elements.
-      int64_t width = std::min<int64_t>(llvm::bit_floor<uint64_t>(count - i), kPackedRows);
-      auto wide = VectorType::get({width}, getF32Type());
-      Value part = vector::LoadOp::create(*this, VectorType::get({width}, element), x, ValueRange{row, add(k, i)});
-      if (!element.isF32())
-        part = arith::ExtFOp::create(*this, wide, part);
-      if (scale)
-        part = arith::MulFOp::create(*this, part, vector::BroadcastOp::create(*this, wide, scale));
-      vector::StoreOp::create(*this, part, staged, ValueRange{index(m), index(i)});
-      i += width;
-    }
-  }
+  auto copy = [&](Value row, Value target, Value at, int64_t width) {
+    Value part = vector::LoadOp::create(*this, VectorType::get({width}, element), x, ValueRange{row, add(k, at)});
+    if (!element.isF32())
+      part = arith::ExtFOp::create(*this, VectorType::get({width}, getF32Type()), part);
+    vector::StoreOp::create(*this, part, staged, ValueRange{target, at});
+  };
+  int64_t whole = count / kPackedRows * kPackedRows;
+  loop(whole, kPackedRows, [&](Value at) {
+    for (auto [m, row] : llvm::enumerate(inputs))
+      copy(row, index(m), at, kPackedRows);
+  });
+  if (whole < count)
+    for (auto [m, row] : llvm::enumerate(inputs))
+      copy(row, index(m), index(whole), count - whole);
 }
 
-/// One line of every group times the rows. `k` is the column of the rows that belongs to the line's first element.
-Gemv::Sums Gemv::line(ArrayRef<Value> inputs, const PackedWeight &weight, Value group, int64_t groups, Value line,
-                      Value k, Sums sums) {
-  // About 2 KiB ahead, 1 KiB where widening takes longer: what is asked for must not leave the cache before its turn.
+/// Line `at` of block `number` of every group times the rows.
+Gemv::Sums Gemv::line(const Tile &tile, const PackedWeight &weight, Value number, Value at, Sums sums) {
+  int64_t perLine = weight.getPerLine();
+  // 1 or 2 KiB ahead, by the time that widening takes: what was asked for must not leave the cache before its turn.
   int64_t ahead = format == Format::E2M1 ? 16 : 32;
+  Value place = add(mul(number, kInner / perLine), at), k = mul(staged ? at : place, perLine);
   SmallVector<SmallVector<Value>> prepared;
-  for (int64_t g = 0; g < groups; ++g) {
-    Value number = add(group, g);
-    prepared.push_back(weight.prepare(*this, weight.load(*this, number, line)));
-    weight.prefetch(*this, number, add(line, ahead));
+  for (int64_t g = 0; g < tile.groups; ++g) {
+    Value group = add(tile.group, g);
+    prepared.push_back(weight.prepare(*this, weight.load(*this, group, place)));
+    if (tile.row == 0)
+      weight.prefetch(*this, group, add(place, ahead));
   }
-  for (int64_t i = 0; i < weight.getPerLine(); ++i) {
+  for (int64_t i = 0; i < perLine; ++i) {
     SmallVector<Value> columns;
     for (ArrayRef<Value> part : prepared)
       columns.push_back(weight.element(*this, part, i));
-    for (auto [m, row] : llvm::enumerate(inputs)) {
-      Value number = staged ? memref::LoadOp::create(*this, staged, ValueRange{index(m), add(k, i)}).getResult()
+    for (auto [m, row] : llvm::enumerate(tile.inputs)) {
+      Value scalar = staged ? memref::LoadOp::create(*this, staged, ValueRange{index(tile.row + m), add(k, i)}).getResult()
                             : memref::LoadOp::create(*this, x, ValueRange{row, add(k, i)}).getResult();
-      number = vector::BroadcastOp::create(*this, lanes(getF32Type()), number);
-      for (int64_t g = 0; g < groups; ++g)
-        sums[m * groups + g] = mulAdd(columns[g], number, sums[m * groups + g]);
+      scalar = vector::BroadcastOp::create(*this, lanes(getF32Type()), scalar);
+      for (int64_t g = 0; g < tile.groups; ++g)
+        sums[m * tile.groups + g] = mulAdd(columns[g], scalar, sums[m * tile.groups + g]);
     }
   }
   return sums;
 }
 
-/// The first `lines` lines of block `number`, a block being `blockLines`.
-Gemv::Sums Gemv::block(ArrayRef<Value> inputs, const PackedWeight &weight, Value group, int64_t groups, Value number,
-                       int64_t blockLines, int64_t lines, Sums totals) {
-  int64_t perLine = weight.getPerLine();
-  Value first = mul(number, blockLines);
-  if (staged) {
-    Value scale;
-    if (format == Format::E4M3)
-      scale = vector::ExtractOp::create(*this, weight.loadScale(*this, group, number), 0);
-    stage(inputs, mul(first, perLine), lines * perLine, scale);
-  }
-  bool nibbles = format == Format::E2M1;
-  Sums sums = totals;
-  if (nibbles)
-    sums.assign(totals.size(), arith::ConstantOp::create(*this, getZeroAttr(lanes(getF32Type()))));
-  auto addLine = [&](Value at, Sums sums) {
-    Value place = add(first, at);
-    return line(inputs, weight, group, groups, place, mul(staged ? at : place, perLine), sums);
-  };
-  constexpr int64_t kUnrolled = 4;
-  int64_t looped = lines > kUnrolled ? lines - lines % kUnrolled : 0;
+/// `count` lines of block `number` from line `from` on.
+Gemv::Sums Gemv::lines(const Tile &tile, const PackedWeight &weight, Value number, Value from, int64_t count, Sums sums) {
+  // Some lines per turn, so that the loop costs little; not so many that code leaves the decoded-instruction cache.
+  int64_t products = sums.size() * weight.getPerLine(), turn = std::clamp<int64_t>(256 / products, 1, 4);
+  int64_t looped = count > turn ? count - count % turn : 0;
   if (looped)
-    sums = loop(index(0), index(looped), kUnrolled, sums, [&](Value at, Sums sums) {
-      for (int64_t i = 0; i < kUnrolled; ++i)
-        sums = addLine(add(at, i), sums);
+    sums = loop(index(0), index(looped), turn, sums, [&](Value at, Sums sums) {
+      for (int64_t i = 0; i < turn; ++i)
+        sums = line(tile, weight, number, add(add(from, at), i), sums);
       return sums;
     });
-  for (int64_t i = looped; i < lines; ++i)
-    sums = addLine(index(i), sums);
-  if (!nibbles)
-    return sums;
-  for (int64_t g = 0; g < groups; ++g) {
-    Value scale = weight.loadScale(*this, add(group, g), number);
-    for (size_t m = 0; m < inputs.size(); ++m)
-      totals[m * groups + g] = mulAdd(sums[m * groups + g], scale, totals[m * groups + g]);
-  }
-  return totals;
+  for (int64_t i = looped; i < count; ++i)
+    sums = line(tile, weight, number, add(from, i), sums);
+  return sums;
 }
 
-/// All of K for some groups from `group` on.
-void Gemv::pass(ArrayRef<Value> inputs, ArrayRef<Value> outputs, const PackedWeight &weight, Value group,
-                int64_t groups) {
-  int64_t perLine = weight.getPerLine(), lines = weight.getInner() / perLine, blockLines = std::min(inner / perLine, lines);
-  Sums totals(inputs.size() * groups, arith::ConstantOp::create(*this, getZeroAttr(lanes(getF32Type()))));
-  auto build = [&](Value number, int64_t count, Sums totals) {
-    return block(inputs, weight, group, groups, number, blockLines, count, totals);
-  };
-  int64_t whole = lines / blockLines;
-  if (whole == 1)
-    totals = build(index(0), blockLines, totals);
-  else
-    totals = loop(index(0), index(whole), 1, totals,
-                  [&](Value number, Sums totals) { return build(number, blockLines, totals); });
-  if (int64_t rest = lines % blockLines)
-    totals = build(index(whole), rest, totals);
-
-  Type element = cast<MemRefType>(y.getType()).getElementType();
-  for (auto [m, row] : llvm::enumerate(outputs))
-    for (int64_t g = 0; g < groups; ++g) {
-      Value sum = totals[m * groups + g];
-      if (!element.isF32())
-        sum = arith::TruncFOp::create(*this, lanes(element), sum);
-      vector::StoreOp::create(*this, sum, y, ValueRange{row, mul(add(group, g), kPackedRows)});
+/// The first `count` lines of block `number` for one register tile.
+void Gemv::tile(const Tile &tile, const PackedWeight &weight, Value number, int64_t count) {
+  SmallVector<SmallVector<Value>> places;
+  Sums sums;
+  for (size_t m = 0; m < tile.inputs.size(); ++m)
+    for (int64_t g = 0; g < tile.groups; ++g) {
+      places.push_back({index(tile.row + m), mul(add(tile.group, g), kPackedRows)});
+      sums.push_back(vector::LoadOp::create(*this, lanes(getF32Type()), totals, places.back()));
     }
+  if (!weight.isScaled()) {
+    sums = lines(tile, weight, number, index(0), count, sums);
+  } else {
+    int64_t perLine = weight.getPerLine(), scaleLines = weight.getBlock() / perLine, scales = kInner / weight.getBlock();
+    // `count` lines from line `first` on, which share a scale.
+    auto scaled = [&](Value scaleNumber, int64_t count, Sums sums) {
+      Sums part = lines(tile, weight, number, mul(scaleNumber, scaleLines), count, Sums(sums.size(), zero()));
+      for (int64_t g = 0; g < tile.groups; ++g) {
+        Value scale = weight.loadScale(*this, add(tile.group, g), add(mul(number, scales), scaleNumber));
+        for (size_t m = 0; m < tile.inputs.size(); ++m)
+          sums[m * tile.groups + g] = mulAdd(part[m * tile.groups + g], scale, sums[m * tile.groups + g]);
+      }
+      return sums;
+    };
+    int64_t whole = count / scaleLines;
+    if (whole == 1)
+      sums = scaled(index(0), scaleLines, sums);
+    else if (whole)
+      sums = loop(index(0), index(whole), 1, sums, [&](Value i, Sums sums) { return scaled(i, scaleLines, sums); });
+    if (count % scaleLines)
+      sums = scaled(index(whole), count % scaleLines, sums);
+  }
+  for (auto [sum, place] : llvm::zip(sums, places))
+    vector::StoreOp::create(*this, sum, totals, place);
 }
 
-/// At most `mostRows` rows of x, whose numbers are `inputs`, to the rows `outputs` of y.
-void Gemv::product(ArrayRef<Value> inputs, ArrayRef<Value> outputs, const PackedWeight &weight) {
-  int64_t groups = largestDivisor(weight.getGroups(), groupsPerPass(inputs.size()));
-  loop(index(0), index(weight.getGroups()), groups, {}, [&](Value group, Sums) -> Sums {
-    pass(inputs, outputs, weight, group, groups);
-    return {};
+/// The first `lines` lines of block `number`.
+void Gemv::block(ArrayRef<Value> inputs, const PackedWeight &weight, Value number, int64_t lines) {
+  if (staged)
+    stage(inputs, mul(number, kInner), lines * weight.getPerLine());
+  // Tiles of the same number of rows, or one less.
+  int64_t rows = inputs.size(), tiles = llvm::divideCeil(rows, tileRows);
+  int64_t groups = largestDivisor(weight.getGroups(), tileGroups(llvm::divideCeil(rows, tiles)));
+  loop(weight.getGroups(), groups, [&](Value group) {
+    for (int64_t i = 0, first = 0; i < tiles; ++i) {
+      int64_t count = (rows - first) / (tiles - i);
+      tile(Tile{inputs.slice(first, count), first, group, groups}, weight, number, lines);
+      first += count;
+    }
   });
 }
 
+/// The rows `inputs` of x to the rows `outputs` of y.
+void Gemv::product(ArrayRef<Value> inputs, ArrayRef<Value> outputs, const PackedWeight &weight) {
+  int64_t columns = weight.getGroups() * kPackedRows, blockLines = kInner / weight.getPerLine();
+  int64_t lines = weight.getInner() / weight.getPerLine();
+  loop(columns, kPackedRows, [&](Value column) {
+    for (size_t m = 0; m < inputs.size(); ++m)
+      vector::StoreOp::create(*this, zero(), totals, ValueRange{index(m), column});
+  });
+  loop(lines / blockLines, 1, [&](Value number) { block(inputs, weight, number, blockLines); });
+  if (lines % blockLines)
+    block(inputs, weight, index(lines / blockLines), lines % blockLines);
+  Type element = cast<MemRefType>(y.getType()).getElementType();
+  loop(columns, kPackedRows, [&](Value column) {
+    for (auto [m, row] : llvm::enumerate(outputs)) {
+      Value sum = vector::LoadOp::create(*this, lanes(getF32Type()), totals, ValueRange{index(m), column});
+      if (!element.isF32())
+        sum = arith::TruncFOp::create(*this, lanes(element), sum);
+      vector::StoreOp::create(*this, sum, y, ValueRange{row, column});
+    }
+  });
+}
+
+/// A view of rank 3 or more without its unit dimension 0 or 1.
+static Value collapse(ImplicitLocOpBuilder &b, Value view) {
+  SmallVector<ReassociationIndices> dims = {{0, 1}};
+  for (int64_t dim = 2; dim < cast<MemRefType>(view.getType()).getRank(); ++dim)
+    dims.push_back({dim});
+  return memref::CollapseShapeOp::create(b, view, dims);
+}
+
 void Gemv::linear() {
-  int64_t rows = cast<MemRefType>(x.getType()).getDimSize(0);
   Value stored = op.getInputs()[1], scale = op.getInputs().size() > 2 ? op.getInputs()[2] : Value();
-  if (cast<MemRefType>(stored.getType()).getRank() == 5) {
-    stored = flatten(stored);
-    scale = scale ? flatten(scale) : scale;
+  // One group of an output projection: x [M, 1, K], weight [1, N/16, ..], y [M, 1, N].
+  if (cast<MemRefType>(x.getType()).getRank() == 3) {
+    x = collapse(*this, x);
+    y = collapse(*this, y);
+    stored = collapse(*this, stored);
+    scale = scale ? collapse(*this, scale) : scale;
   }
   PackedWeight weight(*this, stored, scale, target);
-  // Passes of the same number of rows, or one less.
-  int64_t passes = llvm::divideCeil(rows, mostRows);
-  for (int64_t i = 0, first = 0; i < passes; ++i) {
-    int64_t count = (rows - first) / (passes - i);
-    SmallVector<Value> numbers;
-    for (int64_t m = 0; m < count; ++m)
-      numbers.push_back(index(first + m));
-    product(numbers, numbers, weight);
-    first += count;
-  }
+  ArrayRef<int64_t> shape = cast<MemRefType>(y.getType()).getShape();
+  prepare(shape[0], shape[1]);
+  SmallVector<Value> rows;
+  for (int64_t m = 0; m < shape[0]; ++m)
+    rows.push_back(index(m));
+  product(rows, rows, weight);
 }
 
 void Gemv::grouped() {
@@ -274,7 +299,9 @@ void Gemv::grouped() {
   Value experts = inputs[scaled ? 3 : 2], offsets = inputs[scaled ? 4 : 3];
   ValueRange list = inputs.drop_front(scaled ? 5 : 4);
   int64_t pairs = cast<MemRefType>(y.getType()).getDimSize(0), tokens = cast<MemRefType>(x.getType()).getDimSize(0);
-  mostRows = std::min({mostRows, tokens, pairs});
+  // An expert has a pair of a token at most once.
+  int64_t most = std::min({kMostExpertRows, tokens, pairs});
+  prepare(most, cast<MemRefType>(y.getType()).getDimSize(1));
   auto read = [&](Value numbers, Value at) -> Value {
     Value number = memref::LoadOp::create(*this, numbers, at);
     return arith::IndexCastOp::create(*this, getIndexType(), number);
@@ -297,12 +324,12 @@ void Gemv::grouped() {
       }
       product(from, to, weight);
     };
-    loop(begin, end, mostRows, {}, [&](Value first, Sums) -> Sums {
-      if (mostRows == 1)
+    loop(begin, end, most, {}, [&](Value first, Sums) -> Sums {
+      if (most == 1)
         return build(first, 1), Sums();
       // As many as there are, so that no row is multiplied in vain.
-      Value count = arith::MinUIOp::create(*this, arith::SubIOp::create(*this, end, first), index(mostRows));
-      SmallVector<int64_t> cases = llvm::to_vector(llvm::seq<int64_t>(1, mostRows));
+      Value count = arith::MinUIOp::create(*this, arith::SubIOp::create(*this, end, first), index(most));
+      SmallVector<int64_t> cases = llvm::to_vector(llvm::seq<int64_t>(1, most));
       auto choice = scf::IndexSwitchOp::create(*this, TypeRange(), count, cases, cases.size());
       OpBuilder::InsertionGuard guard(*this);
       for (auto [rows, region] : llvm::zip(cases, choice.getCaseRegions())) {
@@ -311,7 +338,7 @@ void Gemv::grouped() {
         scf::YieldOp::create(*this);
       }
       setInsertionPointToStart(&choice.getDefaultRegion().emplaceBlock());
-      build(first, mostRows);
+      build(first, most);
       scf::YieldOp::create(*this);
       return {};
     });
