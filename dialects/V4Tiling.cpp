@@ -221,7 +221,8 @@ void IndexScoresOp::adjustTile(OpBuilder &builder, ArrayRef<OpFoldResult> offset
 }
 
 Sizes SparseAttentionOp::getLoopSizes() { return Sizes(shapeOf(getQuery()).take_front(2)); }
-Sizes SparseAttentionOp::getTileSizes() { return {1, largestDivisor(getLoopSizes()[1], kHeads)}; }
+// All heads of a row share its keys.
+Sizes SparseAttentionOp::getTileSizes() { return {1, getLoopSizes()[1]}; }
 Dims SparseAttentionOp::getOperandTile(OpOperand &operand) {
   if (&operand == &getQueryMutable())
     return leading(operand.get(), 2);

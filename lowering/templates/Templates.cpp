@@ -6,5 +6,9 @@
 using namespace mlir;
 
 ArrayRef<v4::KernelTemplate> v4::getKernelTemplates() {
-  return {};
+  static const KernelTemplate templates[] = {
+      {"attention", selectAttention, expandAttention},
+      {"combine_attention", nullptr, expandCombineAttention},
+  };
+  return templates;
 }
