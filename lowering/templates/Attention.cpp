@@ -16,6 +16,8 @@ using namespace mlir::v4;
 
 /// Keys of a block.
 constexpr int64_t kBlock = 64;
+/// Rows between the one that is read and the one that is asked for.
+constexpr int64_t kAhead = 4;
 /// Register tiles: keys and groups of heads; heads and vectors of channels.
 constexpr int64_t kKeys = 8, kGroups = 2, kHeads = 4, kChannels = 4;
 
@@ -24,7 +26,7 @@ class Attention : KernelBuilder {
 public:
   explicit Attention(KernelOp op)
       : KernelBuilder(op), query(op.getInputs()[0]), window(op.getInputs()[1]), sink(op.getInputs()[2]),
-        isPart(op->hasAttr("parts")) {
+        result(op.getOutputs().back()), isPart(op->hasAttr("parts")) {
     auto type = cast<MemRefType>(query.getType());
     heads = type.getDimSize(1), width = type.getDimSize(2);
     groups = llvm::divideCeil(heads, kVector), vectors = llvm::divideCeil(width, kVector);
@@ -40,16 +42,19 @@ private:
   void accumulate(Value count, Value isFirst);
   void finish();
   void finishEmpty();
+  /// Place of a channel in the result, or in `values`.
+  SmallVector<Value> place(Value head, Value column, Value memory);
   /// A vector of channels of the result; the last one may be shorter.
-  void storeChannels(Value vector, Value output, ArrayRef<Value> at, int64_t lanes);
+  void storeChannels(Value vector, Value head, Value column, int64_t lanes);
   void forChannels(function_ref<void(Value column, int64_t lanes)> body);
 
-  Value query, window, sink, entries, selected;
+  Value query, window, sink, entries, selected, result;
   bool isPart;
   int64_t heads, width, groups, vectors;
   /// Keys from the window and the first of its rows that is seen; first and past-the-end key of this workgroup.
   Value windowKeys, windowRow, begin, end;
-  /// Queries, heads in the lanes; keys of a block; logits, then weights [key, head]; weighted sums [head, channel].
+  /// Queries, heads in the lanes; keys of a block; logits, then weights [key, head]; weighted sums [head, channel], in
+  /// the result itself when its rows are whole vectors.
   Value packed, tile, logits, values;
   /// By head: maximum, sum, and what the sums so far are to be multiplied by.
   Value top, sum, shrink;
@@ -94,10 +99,14 @@ void Attention::loadBlock(Value first, Value count) {
   loop(zero, own, 1, [&](Value i) { widenRow(window, {add(windowRow, add(first, i))}, width, tile, i); });
   if (entries)
     loop(own, count, 1, [&](Value i) {
-      Value row = sub(add(first, i), windowKeys);
+      auto rowOf = [&](Value i) {
+        Value row = sub(add(first, i), windowKeys);
+        return selected ? toIndex(load(selected, {zero, row})) : row;
+      };
+      // Selected rows lie anywhere: the processor does not foresee the next ones.
       if (selected)
-        row = toIndex(load(selected, {zero, row}));
-      widenRow(entries, {row}, width, tile, i);
+        prefetchRow(entries, rowOf(min(add(i, kAhead), sub(count, index(1)))), width);
+      widenRow(entries, rowOf(i), width, tile, i);
     });
 }
 
@@ -142,13 +151,11 @@ void Attention::accumulate(Value count, Value isFirst) {
   loop(zero, index(vectors * kVector), tileVectors * kVector, [&](Value column) {
     loop(zero, index(heads), tileHeads, [&](Value head) {
       SmallVector<Value> sums;
-      auto place = [&](int64_t i, int64_t j) -> SmallVector<Value> {
-        return {add(head, i), add(column, j * kVector)};
-      };
+      auto at = [&](int64_t i, int64_t j) { return place(add(head, i), add(column, j * kVector), values); };
       for (int64_t i = 0; i < tileHeads; ++i) {
         Value factor = broadcast(load(shrink, add(head, i)));
         for (int64_t j = 0; j < tileVectors; ++j)
-          sums.push_back(select(isFirst, splat(f32s(), 0), mul(load(values, place(i, j), kVector), factor)));
+          sums.push_back(select(isFirst, splat(f32s(), 0), mul(load(values, at(i, j), kVector), factor)));
       }
       sums = loop(zero, count, 1, sums, [&](Value key, ValueRange sums) {
         SmallVector<Value> keys, next;
@@ -163,16 +170,22 @@ void Attention::accumulate(Value count, Value isFirst) {
       });
       for (int64_t i = 0; i < tileHeads; ++i)
         for (int64_t j = 0; j < tileVectors; ++j)
-          store(sums[i * tileVectors + j], values, place(i, j));
+          store(sums[i * tileVectors + j], values, at(i, j));
     });
   });
 }
 
-void Attention::storeChannels(Value vector, Value output, ArrayRef<Value> at, int64_t lanes) {
+SmallVector<Value> Attention::place(Value head, Value column, Value memory) {
+  SmallVector<Value> at(cast<MemRefType>(memory.getType()).getRank() - 2, index(0));
+  at.append({head, column});
+  return at;
+}
+
+void Attention::storeChannels(Value vector, Value head, Value column, int64_t lanes) {
   if (lanes < kVector)
     vector = vector::ExtractStridedSliceOp::create(*this, vector, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{lanes},
                                                    ArrayRef<int64_t>{1});
-  store(vector, output, at);
+  store(vector, result, place(head, column, result));
 }
 
 void Attention::forChannels(function_ref<void(Value, int64_t)> body) {
@@ -185,35 +198,29 @@ void Attention::forChannels(function_ref<void(Value, int64_t)> body) {
 void Attention::finish() {
   Value zero = index(0);
   loop(zero, index(heads), 1, [&](Value head) {
+    auto sums = [&](Value column) { return load(values, place(head, column, values), kVector); };
     if (isPart) {
       store(load(top, head), op.getOutputs()[0], {zero, zero, zero, head});
       store(load(sum, head), op.getOutputs()[0], {zero, zero, index(1), head});
-      forChannels([&](Value column, int64_t lanes) {
-        storeChannels(load(values, {head, column}, kVector), op.getOutputs()[1], {zero, zero, head, column}, lanes);
-      });
+      if (values != result)
+        forChannels([&](Value column, int64_t lanes) { storeChannels(sums(column), head, column, lanes); });
       return;
     }
-    Value total = add(load(sum, head), exp(sub(load(sink, head), load(top, head))));
-    Value factor = broadcast(total);
-    forChannels([&](Value column, int64_t lanes) {
-      storeChannels(div(load(values, {head, column}, kVector), factor), op.getOutputs()[0], {zero, head, column},
-                    lanes);
-    });
+    Value total = broadcast(add(load(sum, head), exp(sub(load(sink, head), load(top, head)))));
+    forChannels([&](Value column, int64_t lanes) { storeChannels(div(sums(column), total), head, column, lanes); });
   });
 }
 
 /// A part without keys has weight 0, and its weighted sum is never read. A row without keys gives 0.
 void Attention::finishEmpty() {
-  Value zero = index(0), none = f32(0);
+  Value zero = index(0);
   loop(zero, index(heads), 1, [&](Value head) {
     if (isPart) {
       store(f32(-std::numeric_limits<float>::infinity()), op.getOutputs()[0], {zero, zero, zero, head});
-      store(none, op.getOutputs()[0], {zero, zero, index(1), head});
+      store(f32(0), op.getOutputs()[0], {zero, zero, index(1), head});
       return;
     }
-    forChannels([&](Value column, int64_t lanes) {
-      storeChannels(splat(f32s(), 0), op.getOutputs()[0], {zero, head, column}, lanes);
-    });
+    forChannels([&](Value column, int64_t lanes) { storeChannels(splat(f32s(), 0), head, column, lanes); });
   });
 }
 
@@ -224,7 +231,7 @@ LogicalResult Attention::expand() {
   // A row of the tile has one more vector than channels: rows of a power of two would share few sets of the cache.
   tile = scratch({kBlock, (vectors + 1) * kVector}, element);
   logits = scratch({kBlock, groups * kVector}, element);
-  values = scratch({heads, vectors * kVector}, element);
+  values = width % kVector ? scratch({heads, vectors * kVector}, element) : result;
   for (Value *list : {&top, &sum, &shrink})
     *list = scratch({groups * kVector}, element);
   when(

@@ -138,6 +138,15 @@ void KernelBuilder::widenRow(Value source, ValueRange from, int64_t width, Value
     });
 }
 
+void KernelBuilder::prefetchRow(Value source, ValueRange from, int64_t width) {
+  int64_t line = 64 * 8 / cast<MemRefType>(source.getType()).getElementTypeBitWidth();
+  loop(index(0), index(width), line, [&](Value column) {
+    SmallVector<Value> at(from);
+    at.push_back(column);
+    memref::PrefetchOp::create(*this, source, at, /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
+  });
+}
+
 SmallVector<Value> KernelBuilder::transpose(SmallVector<Value> rows) {
   // Blocks of 1, 2, 4, 8 lanes are exchanged between rows that lie as far apart.
   for (int64_t size = 1; size < kVector; size *= 2) {

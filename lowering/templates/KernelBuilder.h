@@ -81,6 +81,8 @@ public:
   /// Row `from` (indices of all but the last dimension) of `source`, widened to f32, into row `to` of `tile`, whose last
   /// dimension is `width` rounded up to whole vectors; zeros behind `width`.
   void widenRow(Value source, ValueRange from, int64_t width, Value tile, Value to);
+  /// Asks for the lines of a row that is read later.
+  void prefetchRow(Value source, ValueRange from, int64_t width);
   /// Sixteen vectors of sixteen lanes, transposed.
   SmallVector<Value> transpose(SmallVector<Value> rows);
   /// The heads of `query` [1, h, c] in the lanes: [ceil(h/16), c rounded up, 16]. Lanes past the last head repeat it.
