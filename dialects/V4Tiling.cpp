@@ -93,6 +93,11 @@ Dims HcHeadOp::getOperandTile(OpOperand &operand) {
 V4_ROW_OP(TopKOp, getScores)
 Dims TopKOp::getOperandTile(OpOperand &operand) { return leading(operand.get(), 1); }
 
+V4_ROW_OP(IndexTopKOp, getQuery)
+Dims IndexTopKOp::getOperandTile(OpOperand &operand) {
+  return &operand == &getKeysMutable() ? whole(operand.get()) : leading(operand.get(), 1);
+}
+
 V4_ROW_OP(RouteOp, getLogits)
 Dims RouteOp::getOperandTile(OpOperand &operand) {
   return &operand == &getLogitsMutable() ? leading(operand.get(), 1) : whole(operand.get());

@@ -104,14 +104,59 @@ struct SplitKeysPass : v4::impl::SplitKeysPassBase<SplitKeysPass> {
   void runOnOperation() override {
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
-      if (isa<SparseAttentionOp>(op))
+      if (isa<IndexTopKOp, SparseAttentionOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops)
-      splitAttention(cast<SparseAttentionOp>(op));
+      if (auto attention = dyn_cast<SparseAttentionOp>(op))
+        splitAttention(attention);
+      else
+        splitIndex(cast<IndexTopKOp>(op));
   }
 
 private:
+  /// The operands of `op` at row `row`, then the number of the part.
+  static SmallVector<Value> inputsOfPart(PhaseBuilder &b, TileInterface op, ValueRange ids) {
+    SmallVector<Value> inputs;
+    for (OpOperand &operand : op->getOpOperands()) {
+      SmallVector<TileDim> dims = op.getOperandTile(operand);
+      bool isCut = !dims.empty() && dims[0].loop == 0;
+      inputs.push_back(isCut ? b.slice(operand.get(), ids[0], 1) : operand.get());
+    }
+    inputs.push_back(ids[1]);
+    return inputs;
+  }
+
+  static void splitIndex(IndexTopKOp op) {
+    int64_t rows = shapeOf(op.getResult())[0], k = shapeOf(op.getResult())[1], keys = shapeOf(op.getKeys())[0];
+    // Rows that see no more than k keys score none of them.
+    int64_t parts = keys == k ? 1 : countParts(rows, keys);
+    if (parts == 1)
+      return;
+    PhaseBuilder b(op);
+    Type element = op.getResult().getType().getElementType();
+    SmallVector<Value> lists = {b.empty({rows, parts, 2, k}, element), b.empty({rows, parts}, element)};
+    lists = b.phase(
+        "index_top_k", {rows, parts}, {1, 1}, lists,
+        [&](ValueRange ids) { return inputsOfPart(b, cast<TileInterface>(op.getOperation()), ids); },
+        [&](KernelOp kernel) {
+          setIndexAttributes(op, kernel);
+          kernel->setAttr("parts", IntegerAttr::get(IntegerType::get(op.getContext(), 64), parts));
+        });
+    ValueRange result = b.phase(
+        "merge_top_k", {rows}, {1}, b.findDestination(),
+        [&](ValueRange ids) {
+          return SmallVector<Value>{b.slice(lists[0], ids[0], 1), b.slice(lists[1], ids[0], 1),
+                                    b.slice(op.getPositions(), ids[0], 1)};
+        },
+        [&](KernelOp kernel) {
+          kernel->setAttr("ratio", op.getRatioAttr());
+          kernel->setAttr("columns", IntegerAttr::get(IntegerType::get(op.getContext(), 64), keys));
+        });
+    op.replaceAllUsesWith(result[0]);
+    op.erase();
+  }
+
   static void splitAttention(SparseAttentionOp op) {
     int64_t rows = shapeOf(op.getQuery())[0], heads = shapeOf(op.getQuery())[1], width = shapeOf(op.getQuery())[2];
     int64_t keys = op.getWindowSize();
@@ -129,16 +174,7 @@ private:
                                   b.empty({rows, parts, heads, width}, element)};
     partial = b.phase(
         "attention", {rows, parts}, {1, 1}, partial,
-        [&](ValueRange ids) {
-          SmallVector<Value> inputs;
-          for (OpOperand &operand : op->getOpOperands()) {
-            SmallVector<TileDim> dims = op.getOperandTile(operand);
-            bool isCut = !dims.empty() && dims[0].loop == 0;
-            inputs.push_back(isCut ? b.slice(operand.get(), ids[0], 1) : operand.get());
-          }
-          inputs.push_back(ids[1]);
-          return inputs;
-        },
+        [&](ValueRange ids) { return inputsOfPart(b, cast<TileInterface>(op.getOperation()), ids); },
         [&](KernelOp kernel) {
           setAttentionAttributes(op, kernel);
           kernel->setAttr("parts", IntegerAttr::get(IntegerType::get(op.getContext(), 64), parts));

@@ -9,6 +9,9 @@ ArrayRef<v4::KernelTemplate> v4::getKernelTemplates() {
   static const KernelTemplate templates[] = {
       {"attention", selectAttention, expandAttention},
       {"combine_attention", nullptr, expandCombineAttention},
+      {"top_k", selectTopK, expandTopK},
+      {"index_top_k", selectIndexTopK, expandIndexTopK},
+      {"merge_top_k", nullptr, expandMergeTopK},
   };
   return templates;
 }

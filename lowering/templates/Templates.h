@@ -38,6 +38,14 @@ LogicalResult expandCombineAttention(KernelOp op, const TemplateTarget &target);
 /// What a kernel `attention` needs to know of its op.
 void setAttentionAttributes(SparseAttentionOp op, KernelOp kernel);
 
+bool selectTopK(Operation *op);
+bool selectIndexTopK(Operation *op);
+LogicalResult expandTopK(KernelOp op, const TemplateTarget &target);
+LogicalResult expandIndexTopK(KernelOp op, const TemplateTarget &target);
+LogicalResult expandMergeTopK(KernelOp op, const TemplateTarget &target);
+/// What a kernel `index_top_k` needs to know of its op.
+void setIndexAttributes(IndexTopKOp op, KernelOp kernel);
+
 } // namespace mlir::v4
 
 #endif
