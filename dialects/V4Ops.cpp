@@ -408,6 +408,18 @@ LogicalResult TopKOp::verify() {
                  succeeded(checkAtMost(*this, "k", shapes["k"], "N", shapes["N"])));
 }
 
+LogicalResult IndexTopKOp::verify() {
+  Shapes shapes(*this);
+  return success(succeeded(checkPositive(*this, "ratio", getRatio())) &&
+                 succeeded(checkFinite(*this, "scale", getScale())) &&
+                 succeeded(shapes.check("query", getQuery(), {"S", "h", "c"})) &&
+                 succeeded(shapes.check("weights", getWeights(), {"S", "h"})) &&
+                 succeeded(shapes.check("keys", getKeys(), {"N", "c"})) &&
+                 succeeded(shapes.check("positions", getPositions(), {"S"})) &&
+                 succeeded(shapes.check("result", getResult(), {"S", "k"})) &&
+                 succeeded(checkAtMost(*this, "k", shapes["k"], "N", shapes["N"])));
+}
+
 LogicalResult SparseAttentionOp::verify() {
   Shapes shapes(*this);
   int64_t window = getWindowSize();

@@ -607,6 +607,33 @@ def V4_TopKOp : V4_TiledOp<"top_k"> {
   }];
 }
 
+def V4_IndexTopKOp : V4_TiledOp<"index_top_k"> {
+  let summary = "lightning indexer: the best of the visible keys";
+  let description = [{
+    `v4.top_k` of `v4.index_scores` (spec 4.9), as one op so that the scores `[S, N]` need not exist: at a million tokens
+    a row has 262,144.
+
+    `q [S, h, c]`, `weights [S, h]`, `keys [N, c]`, `positions [S]`, `y [S, k]`, `k <= N`. A row that sees at most `k`
+    keys lists them all, whatever their scores. No rounding below f32.
+
+    ```mlir
+    func.func @index_top_k(%q: tensor<4x2x32xf32>, %weights: tensor<4x2xf32>, %keys: tensor<64x32xf32>,
+                           %positions: tensor<4xi32>) -> tensor<4x8xi32> {
+      %y = v4.index_top_k %q, %weights, %keys, %positions ratio 4 scale 0.125
+          : (tensor<4x2x32xf32>, tensor<4x2xf32>, tensor<64x32xf32>, tensor<4xi32>) -> tensor<4x8xi32>
+      return %y : tensor<4x8xi32>
+    }
+    ```
+  }];
+  let arguments = (ins V4_F32:$query, V4_F32:$weights, V4_F32:$keys, V4_Positions:$positions, I64Attr:$ratio,
+                       F32Attr:$scale);
+  let results = (outs V4_I32:$result);
+  let assemblyFormat = [{
+    $query `,` $weights `,` $keys `,` $positions `ratio` $ratio `scale` $scale attr-dict `:`
+    functional-type(operands, results)
+  }];
+}
+
 def V4_SparseAttentionOp : V4_TiledOp<"sparse_attention", [], [AttrSizedOperandSegments]> {
   let summary = "attention over the window and compressed entries, with a sink";
   let description = [{

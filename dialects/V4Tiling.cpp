@@ -89,6 +89,11 @@ Dims HcHeadOp::getOperandTile(OpOperand &operand) {
 V4_ROW_OP(TopKOp, getScores)
 Dims TopKOp::getOperandTile(OpOperand &operand) { return leading(operand.get(), 1); }
 
+V4_ROW_OP(IndexTopKOp, getQuery)
+Dims IndexTopKOp::getOperandTile(OpOperand &operand) {
+  return &operand == &getKeysMutable() ? whole(operand.get()) : leading(operand.get(), 1);
+}
+
 V4_ROW_OP(RouteOp, getLogits)
 Dims RouteOp::getOperandTile(OpOperand &operand) {
   return &operand == &getLogitsMutable() ? leading(operand.get(), 1) : whole(operand.get());
@@ -248,7 +253,8 @@ void IndexScoresOp::adjustTile(OpBuilder &builder, ArrayRef<OpFoldResult> offset
 }
 
 Sizes SparseAttentionOp::getLoopSizes() { return Sizes(shapeOf(getQuery()).take_front(2)); }
-Sizes SparseAttentionOp::getTileSizes() { return {1, largestDivisor(getLoopSizes()[1], kHeads)}; }
+// All heads of a row share its keys.
+Sizes SparseAttentionOp::getTileSizes() { return {1, getLoopSizes()[1]}; }
 Dims SparseAttentionOp::getOperandTile(OpOperand &operand) {
   if (&operand == &getQueryMutable())
     return leading(operand.get(), 2);

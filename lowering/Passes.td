@@ -61,8 +61,8 @@ def ExpandTemplatesPass : Pass<"v4-expand-templates", "::mlir::func::FuncOp"> {
     `features` lists, in LLVM's spelling. Operands that a template does not support are an error.
   }];
   let options = [Option<"features", "features", "std::string", "\"\"", "instruction sets of the processor, separated by commas">];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
-                           "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
 }
 
 def FlattenVectorsPass : Pass<"v4-flatten-vectors"> {
@@ -168,6 +168,31 @@ def SelectTemplatesPass : Pass<"v4-select-templates", "::mlir::func::FuncOp"> {
     their decomposition.
   }];
   let dependentDialects = ["::mlir::tensor::TensorDialect"];
+}
+
+def SplitKeysPass : Pass<"v4-split-keys", "::mlir::func::FuncOp"> {
+  let summary = "cut the keys of attention and indexer into parts when rows are few";
+  let description = [{
+    `v4.sparse_attention` and `v4.index_top_k` of few rows become two phases each: a grid over rows and parts of the keys, so that a row alone
+    occupies all threads and every key is read once for all heads, and a grid that combines the parts in order. The number of parts follows
+    from the shapes; which keys belong to a part, from the number of keys that a row sees. Calls of many rows stay; their tiles are whole rows.
+
+    ```mlir
+    %0 = v4.sparse_attention %q, %ring, %sink, %positions, %span window 128 scale 0.125 : (tensor<1x64x64xf32>, ..) -> tensor<1x64x64xf32>
+    ==>
+    %1:3 = v4.phase -> tensor<1x2x64xf32>, tensor<1x2x64xf32>, tensor<1x2x64x64xf32> {
+      %2:3 = scf.forall (%s, %p) in (1, 2) shared_outs(..) {
+        v4.kernel "attention" ins(%q, %ring, %sink, %positions, %span, %p : ..) outs(..) {parts = 2, ..}
+      }
+    }
+    %3 = v4.phase -> tensor<1x64x64xf32> {
+      %4 = scf.forall (%s, %h) = (0, 0) to (1, 64) step (1, 4) shared_outs(..) {
+        v4.kernel "combine_attention" ins(..) outs(..)
+      }
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
 }
 
 def SplitPhasesPass : Pass<"v4-split-phases", "::mlir::ModuleOp"> {

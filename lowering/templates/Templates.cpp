@@ -13,6 +13,11 @@ ArrayRef<v4::KernelTemplate> v4::getKernelTemplates() {
       {"grouped_gemv", selectGroupedGemv, expandGroupedGemv},
       {"gemm", selectGemm, expandGemm},
       {"grouped_gemm", selectGroupedGemm, expandGroupedGemm},
+      {"attention", selectAttention, expandAttention},
+      {"combine_attention", nullptr, expandCombineAttention},
+      {"top_k", selectTopK, expandTopK},
+      {"index_top_k", selectIndexTopK, expandIndexTopK},
+      {"merge_top_k", nullptr, expandMergeTopK},
   };
   return templates;
 }

@@ -23,7 +23,7 @@ struct KernelTemplate {
   /// The name of its `v4.kernel` ops.
   llvm::StringRef name;
   /// Replaces `op`, a tile of the op that the template computes, by a `v4.kernel`; false when the template does not
-  /// support its operands.
+  /// support its operands. Null for a template that only `v4-split-keys` uses.
   bool (*select)(Operation *op);
   /// Builds the body in front of a `v4.kernel` on memrefs. The op is erased by the caller.
   LogicalResult (*expand)(KernelOp op, const TemplateTarget &target);
@@ -47,6 +47,21 @@ Value tableRow(ImplicitLocOpBuilder &b, Value table, Value index);
 
 /// All templates.
 llvm::ArrayRef<KernelTemplate> getKernelTemplates();
+
+// The templates, by file.
+bool selectAttention(Operation *op);
+LogicalResult expandAttention(KernelOp op, const TemplateTarget &target);
+LogicalResult expandCombineAttention(KernelOp op, const TemplateTarget &target);
+/// What a kernel `attention` needs to know of its op.
+void setAttentionAttributes(SparseAttentionOp op, KernelOp kernel);
+
+bool selectTopK(Operation *op);
+bool selectIndexTopK(Operation *op);
+LogicalResult expandTopK(KernelOp op, const TemplateTarget &target);
+LogicalResult expandIndexTopK(KernelOp op, const TemplateTarget &target);
+LogicalResult expandMergeTopK(KernelOp op, const TemplateTarget &target);
+/// What a kernel `index_top_k` needs to know of its op.
+void setIndexAttributes(IndexTopKOp op, KernelOp kernel);
 
 } // namespace mlir::v4
 

@@ -117,6 +117,9 @@ func.func @attention(%kv: tensor<4x8xf32>, %gate: tensor<4x16xf32>, %wide: tenso
       : (tensor<4x2x8xf32>, tensor<4x2xf32>, tensor<16x8xf32>, tensor<4xi32>) -> tensor<4x16xf32>
   // CHECK: v4.top_k %{{.*}} visible %{{.*}} ratio 4
   %selected = v4.top_k %scores visible %positions ratio 4 : (tensor<4x16xf32>, tensor<4xi32>) -> tensor<4x3xi32>
+  // CHECK: v4.index_top_k {{.*}} ratio 4 scale 1.250000e-01
+  %listed = v4.index_top_k %q, %weights, %cache1, %positions ratio 4 scale 0.125
+      : (tensor<4x2x8xf32>, tensor<4x2xf32>, tensor<16x8xf32>, tensor<4xi32>) -> tensor<4x3xi32>
   // CHECK: v4.sparse_attention {{.*}} entries %{{.*}} ratio 4 selected %{{.*}} window 8 scale
   %y = v4.sparse_attention %q, %context, %sink, %positions, %span entries %cache1 ratio 4 selected %selected window 8 scale 0.35
       : (tensor<4x2x8xf32>, tensor<12x8xf32>, tensor<2xf32>, tensor<4xi32>, tensor<2xi32>, tensor<16x8xf32>, tensor<4x3xi32>)

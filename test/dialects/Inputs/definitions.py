@@ -786,10 +786,53 @@ def top_k():
     for n, k in [(40, 7), (300, 256), (64, 63)]:
         x = Tensor((2, n), "f32", [f32(round(RANDOM.gauss(0, 3)) * RANDOM.choice([1, 1e-3])) for _ in range(2 * n)])
         yield Case("v4.top_k {0}", [x], [((2, k), "i32", best(x[0], k) + best(x[1], k))])
+    # Rows of many blocks: the best come last, ties, few that are numbers, columns that are no whole block.
+    for n, k, value in [
+        (5000, 12, lambda i: float(i)),
+        (5000, 100, lambda i: float(i // 300)),
+        (3001, 65, lambda i: RANDOM.gauss(0, 1) if i % 60 == 0 else nan),
+        (3001, 20, lambda i: RANDOM.choice([0.0, -0.0])),
+        (1983, 16, lambda i: RANDOM.gauss(0, 1)),
+    ]:
+        values = [f32(value(i)) for i in range(n)]
+        yield Case("v4.top_k {0}", [Tensor((1, n), "f32", values)], [((1, k), "i32", best(values, k))])
     # Only entries of complete blocks take part.
     x, positions = normal(5, 9), [-1, 2, 7, 15, 99]
     flat = [j for i, p in enumerate(positions) for j in best(x[i][: min((p + 1) // 4, 9)], 3)]
     yield Case("v4.top_k {0} visible {1} ratio 4", [x, integers(*positions)], [((5, 3), "i32", flat)])
+
+
+@case("index_top_k")
+def index_top_k():
+    # Rows, heads, width, keys, k, ratio, positions: no key, fewer than k, k, one more; parts of the keys; odd sizes.
+    for s, h, c, n, k, r, positions in [
+        (5, 2, 8, 12, 3, 4, [2, 7, 11, 15, 47]),
+        (1, 3, 20, 9, 9, 4, [35]),
+        (2, 17, 5, 100, 7, 4, [31, 399]),
+        (1, 2, 8, 300, 5, 4, [1198]),
+        (1, 2, 8, 300, 70, 4, [1199]),
+        (3, 1, 4, 130, 1, 2, [-1, 1, 258]),
+        (9, 4, 16, 90, 6, 4, [359, 27, 24, 23, -1, 30, 31, 255, 259]),
+    ]:
+        q, weights, keys = normal(s, h, c), normal(s, h), normal(n, c)
+        # Equal keys have equal scores: the first ones win.
+        for i in range(n // 2):
+            if i % 3 == 0:
+                keys.codes[(n - 1 - i) * c : (n - i) * c] = keys.codes[i * c : (i + 1) * c]
+        score = lambda i, j: 0.25 * math.fsum(weights[i, a] * max(dot(q[i, a], keys[j]), 0) for a in range(h))
+        # Scores that f32 cannot tell apart would make the choice depend on rounding.
+        flat = []
+        for i, p in enumerate(positions):
+            values = [score(i, j) for j in range(min((p + 1) // r, n))]
+            ordered = sorted(values, reverse=True)
+            if len(values) > k:
+                assert ordered[k - 1] == ordered[k] or ordered[k - 1] - ordered[k] > 1e-6 * abs(ordered[0])
+            flat += best(values, k)
+        yield Case(
+            f"v4.index_top_k {{0}}, {{1}}, {{2}}, {{3}} ratio {r} scale 0.25",
+            [q, weights, keys, integers(*positions)],
+            [((s, k), "i32", flat)],
+        )
 
 
 @case("sparse_attention")
@@ -806,6 +849,12 @@ def sparse_attention():
         (8, 2, 8, 5, 6, 4, 6, 2),
         (8, 1, 8, 1, 14, 4, 6, 2),
         (128, 2, 32, 1, 300, 4, 80, 64),
+        # Several blocks of keys, in parts when rows are few; heads and channels that are no whole vector.
+        (128, 3, 20, 1, 200, 4, 200, 0),
+        (128, 17, 5, 1, 700, 4, 170, 130),
+        (70, 2, 16, 2, 90, 1, 92, 0),
+        (70, 6, 24, 9, 60, 2, 40, 33),
+        (128, 1, 16, 1, 10, 4, 80, 64),
     ]:
         q, sink = normal(s, h, c), normal(h)
         history = [[f32(RANDOM.gauss(0, 1)) for _ in range(c)] for _ in range(start + s)]
@@ -1017,28 +1066,33 @@ def widen_codes(out, name, value, shape, element):
     return f"%w{name}"
 
 
+def compare(number, c, i, found):
+    """Result `i` of case `number`, as a list of numbers, with its definition."""
+    shape, element, values = c.results[i]
+    if len(found) != len(values):
+        sys.exit(f"case {number} result {i}: expected {len(values)} elements, found {len(found)}")
+    bound = 0.0
+    if element == "f32":
+        finite = [abs(v) for v in values if v is not None and math.isfinite(v)]
+        # Printed numbers have six digits.
+        bound = (c.tolerance + 3e-6) * max(finite, default=0)
+    for position, (want, have) in enumerate(zip(values, found)):
+        if want is None or want == have or (math.isnan(want) and math.isnan(have)):
+            continue
+        if not abs(want - have) <= bound:
+            sys.exit(
+                f"case {number} ({c.text}; inputs {[t.type for t in c.inputs]}) result {i} element {position}: "
+                f"expected {want}, found {have}\nexpected {values[:40]}\nfound    {found[:40]}"
+            )
+
+
 def check(cases, text):
     printed = [chunk.split("data =", 1)[1] for chunk in text.split("Unranked Memref")[1:]]
-    expected = [(number, i, c, r) for number, c in enumerate(cases) for i, r in enumerate(c.results)]
+    expected = [(number, i, c) for number, c in enumerate(cases) for i in range(len(c.results))]
     if len(printed) != len(expected):
         sys.exit(f"expected {len(expected)} tensors, found {len(printed)}\n{text[:400]}")
-    for (number, i, c, (shape, element, values)), chunk in zip(expected, printed):
-        found = [float(v) for v in re.findall(r"-?(?:nan|inf|[0-9.]+(?:e[-+]?[0-9]+)?)", chunk)]
-        if len(found) != len(values):
-            sys.exit(f"case {number} result {i}: expected {len(values)} elements, found {len(found)}")
-        bound = 0.0
-        if element == "f32":
-            finite = [abs(v) for v in values if v is not None and math.isfinite(v)]
-            # Printed numbers have six digits.
-            bound = (c.tolerance + 3e-6) * max(finite, default=0)
-        for position, (want, have) in enumerate(zip(values, found)):
-            if want is None or want == have or (math.isnan(want) and math.isnan(have)):
-                continue
-            if not abs(want - have) <= bound:
-                sys.exit(
-                    f"case {number} ({c.text}; inputs {[t.type for t in c.inputs]}) result {i} element {position}: "
-                    f"expected {want}, found {have}\nexpected {values[:40]}\nfound    {found[:40]}"
-                )
+    for (number, i, c), chunk in zip(expected, printed):
+        compare(number, c, i, [float(v) for v in re.findall(r"-?(?:nan|inf|[0-9.]+(?:e[-+]?[0-9]+)?)", chunk)])
     print(f"{len(cases)} cases equal their definition")
 
 
