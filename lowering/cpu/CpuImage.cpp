@@ -101,7 +101,7 @@ std::vector<std::string> CpuTarget::instructionSets() const {
 
 std::vector<std::string> CpuTarget::templateFeatures() const {
   std::vector<std::string> features = instructionSets();
-  if (StringRef(cpu).starts_with("znver") && llvm::is_contained(features, "avx512bf16"))
+  if (fastBf16Dot.value_or(StringRef(cpu).starts_with("znver")) && llvm::is_contained(features, "avx512bf16"))
     features.push_back("fast-bf16-dot");
   return features;
 }
