@@ -261,8 +261,8 @@ Value BlockBuilder::indexer(Value input, Value lowRank, int64_t ratio, LayerValu
   int64_t count = shapeOf(keys).front();
   double scale = 1.0 / std::sqrt(static_cast<double>(c.indexDim) * static_cast<double>(c.indexHeads));
   Value scores =
-      create<IndexScoresOp>("attn.indexer.scores", reference ? act({rows, count}) : f32({rows, count}), query, weights, keys, values.positions,
-                            /*first_key=*/Value(), b.getI64IntegerAttr(ratio), f32Attr(scale),
+      create<IndexScoresOp>("attn.indexer.scores", reference ? act({rows, count}) : f32({rows, count}), query, weights,
+                            keys, values.positions, /*first_key=*/Value(), b.getI64IntegerAttr(ratio), f32Attr(scale),
                             reference ? b.getUnitAttr() : UnitAttr());
   return create<TopKOp>("attn.indexer.topk", i32({rows, std::min(c.indexTopK, count)}), scores, values.positions,
                         b.getI64IntegerAttr(ratio));

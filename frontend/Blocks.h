@@ -76,8 +76,8 @@ private:
 
   /// `wide` results are f32 in every form.
   Value linear(StringRef name, Value input, Value weight, Value scale = {}, bool wide = false);
-  /// What a linear with a quantised weight sees of its input: in the reference form, blocks of 128 channels of fp8 (spec
-  /// 7.2). Linears that read one value share it.
+  /// What a linear with a quantised weight sees of its input: in the reference form, blocks of 128 channels of fp8
+  /// (spec 7.2). Linears that read one value share it.
   Value quantized(StringRef name, Value input, Value weight);
   /// The values that a cache of a state can hold.
   Value cacheable(StringRef name, Value input, int64_t columns, int64_t bits);
