@@ -118,6 +118,19 @@ LogicalResult checkSameType(Operation *op, StringRef what, Value value, Value re
   return op->emitOpError("expected ") << what << " of type " << reference.getType() << ", found " << value.getType();
 }
 
+/// Rows of a cache: of width c, or packed.
+LogicalResult checkCache(Operation *op, Shapes &shapes, StringRef what, Value cache, Dim rows) {
+  if (!cache || !cast<RankedTensorType>(cache.getType()).getElementType().isInteger(8))
+    return shapes.check(what, cache, {rows, "c"});
+  std::string bytes = (what + " bytes").str();
+  if (failed(shapes.check(what, cache, {rows, Dim(bytes.c_str())})))
+    return failure();
+  if (CacheRow::fromBytes(shapes["c"], shapes[bytes]))
+    return success();
+  return op->emitOpError("expected ") << what << " with packed rows of c = " << shapes["c"]
+                                      << " columns, which have no form in " << shapes[bytes] << " bytes";
+}
+
 /// Shape of a stored weight and its scale, as they lie in a checkpoint or packed; `lead` dimensions come before them.
 LogicalResult checkWeight(Operation *op, Shapes &shapes, Value weight, Value scale, ArrayRef<Dim> lead) {
   auto type = cast<RankedTensorType>(weight.getType());
@@ -268,7 +281,7 @@ LogicalResult RoundTripOp::verify() {
   Shapes shapes(*this);
   if (failed(checkRows(*this, shapes, getInput())) || failed(checkPositive(*this, "columns", getColumns())) ||
       failed(checkAtMost(*this, "columns", getColumns(), "D", shapes["D"])) ||
-      failed(checkBlocks(*this, getFormat(), getBlock(), getColumns(), "columns")))
+      failed(checkPositive(*this, "block", getBlock())))
     return failure();
   return checkSameType(*this, "result", getResult(), getInput());
 }
@@ -335,14 +348,14 @@ LogicalResult HcHeadOp::verify() {
 LogicalResult WindowContextOp::verify() {
   Shapes shapes(*this);
   return success(succeeded(shapes.check("kv", getKv(), {"S", "c"})) &&
-                 succeeded(shapes.check("ring", getRing(), {"w", "c"})) &&
+                 succeeded(checkCache(*this, shapes, "ring", getRing(), "w")) &&
                  succeeded(shapes.check("result", getResult(), {Dim("w + S", shapes["w"] + shapes["S"]), "c"})));
 }
 
 LogicalResult WindowAppendOp::verify() {
   Shapes shapes(*this);
   return success(succeeded(shapes.check("kv", getKv(), {"S", "c"})) &&
-                 succeeded(shapes.check("ring", getRing(), {"w", "c"})) &&
+                 succeeded(checkCache(*this, shapes, "ring", getRing(), "w")) &&
                  succeeded(checkSameType(*this, "result", getResult(), getRing())));
 }
 
@@ -374,7 +387,7 @@ LogicalResult CacheAppendOp::verify() {
   Shapes shapes(*this);
   return success(succeeded(checkPositive(*this, "ratio", getRatio())) &&
                  succeeded(shapes.check("entries", getEntries(), {"e", "c"})) &&
-                 succeeded(shapes.check("cache", getCache(), {"N", "c"})) &&
+                 succeeded(checkCache(*this, shapes, "cache", getCache(), "N")) &&
                  succeeded(shapes.check("positions", getPositions(), {"e"})) &&
                  succeeded(checkSameType(*this, "result", getResult(), getCache())));
 }
@@ -385,7 +398,7 @@ LogicalResult IndexScoresOp::verify() {
                  succeeded(checkFinite(*this, "scale", getScale())) &&
                  succeeded(shapes.check("query", getQuery(), {"S", "h", "c"})) &&
                  succeeded(shapes.check("weights", getWeights(), {"S", "h"})) &&
-                 succeeded(shapes.check("keys", getKeys(), {"N", "c"})) &&
+                 succeeded(checkCache(*this, shapes, "keys", getKeys(), "N")) &&
                  succeeded(shapes.check("positions", getPositions(), {"S"})) &&
                  succeeded(shapes.check("result", getResult(), {"S", "N"})));
 }
@@ -414,7 +427,7 @@ LogicalResult IndexTopKOp::verify() {
                  succeeded(checkFinite(*this, "scale", getScale())) &&
                  succeeded(shapes.check("query", getQuery(), {"S", "h", "c"})) &&
                  succeeded(shapes.check("weights", getWeights(), {"S", "h"})) &&
-                 succeeded(shapes.check("keys", getKeys(), {"N", "c"})) &&
+                 succeeded(checkCache(*this, shapes, "keys", getKeys(), "N")) &&
                  succeeded(shapes.check("positions", getPositions(), {"S"})) &&
                  succeeded(shapes.check("result", getResult(), {"S", "k"})) &&
                  succeeded(checkAtMost(*this, "k", shapes["k"], "N", shapes["N"])));
@@ -426,7 +439,7 @@ LogicalResult SparseAttentionOp::verify() {
   if (failed(checkPositive(*this, "window", window)) ||
       failed(checkRatio(*this, getRatio(), getEntries(), "entries")) ||
       failed(checkFinite(*this, "scale", getScale())) || failed(shapes.check("query", getQuery(), {"S", "h", "c"})) ||
-      failed(shapes.check("window", getWindow(), {"rows", "c"})))
+      failed(checkCache(*this, shapes, "window", getWindow(), "rows")))
     return failure();
   // A tile is one row of a call and sees the context of the whole call.
   int64_t rows = shapes["rows"], needed = window + shapes["S"];
@@ -438,7 +451,7 @@ LogicalResult SparseAttentionOp::verify() {
     return emitOpError("expected entries with selected, found none");
   return success(succeeded(shapes.check("sink", getSink(), {"h"})) &&
                  succeeded(shapes.check("positions", getPositions(), {"S"})) &&
-                 succeeded(shapes.check("entries", getEntries(), {"N", "c"})) &&
+                 succeeded(checkCache(*this, shapes, "entries", getEntries(), "N")) &&
                  succeeded(shapes.check("selected", getSelected(), {"S", "K"})) &&
                  succeeded(checkSameType(*this, "result", getResult(), getQuery())));
 }

@@ -104,7 +104,8 @@ struct SplitKeysPass : v4::impl::SplitKeysPassBase<SplitKeysPass> {
   void runOnOperation() override {
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
-      if (isa<IndexTopKOp, SparseAttentionOp>(op))
+      // Rounding points belong to the order of the decomposition.
+      if (isa<IndexTopKOp, SparseAttentionOp>(op) && !op->hasAttr("rounded"))
         ops.push_back(op);
     });
     for (Operation *op : ops)
@@ -168,7 +169,7 @@ private:
     if (parts == 1)
       return;
     PhaseBuilder b(op);
-    Type element = op.getResult().getType().getElementType();
+    Type element = Float32Type::get(op.getContext());
     // Maximum and sum of every part and head, and the weighted sum.
     SmallVector<Value> partial = {b.empty({rows, parts, 2, heads}, element),
                                   b.empty({rows, parts, heads, width}, element)};

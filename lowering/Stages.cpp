@@ -101,7 +101,7 @@ static void buildKernels(OpPassManager &pm, const LoweringOptions &options) {
   // 2. Vectors to the machine's: one dimension, no narrow floats, no library calls.
   func.addPass(createFlattenVectorsPass());
   func.addPass(createWidenNarrowFloatsPass());
-  func.addPass(arith::createArithExpandOpsPass({.includeBf16 = false, .includeF8E8M0 = true, .includeF4E2M1 = false}));
+  func.addPass(arith::createArithExpandOpsPass({.includeBf16 = true, .includeF8E8M0 = true, .includeF4E2M1 = false}));
   func.addPass(createApproximateMathPass());
   func.addPass(vector::createLowerVectorMultiReductionPass(vector::VectorMultiReductionLowering::InnerReduction));
   func.addPass(createCanonicalizerPass());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Splits a prompt into entry calls, fills their inputs, runs their launches, and keeps the state between calls.
 #include "runtime/Session.h"
+#include "runtime/StateRows.h"
 
 #include <algorithm>
 #include <atomic>
@@ -124,7 +125,8 @@ Status Session::allocate() {
     uint64_t bytes = arrayBytes(stateInfo(i).dtype(), *stateInfo(i).shape());
     total += (bytes + stateAlignment - 1) / stateAlignment * stateAlignment;
   }
-  uint64_t rows = module->maxRows(), hidden = model().mtp() ? hiddenFloats() * 4 : 0;
+  uint64_t hiddenBytes = hiddenType() == fbs::DType::BF16 ? 2 : 4;
+  uint64_t rows = module->maxRows(), hidden = model().mtp() ? hiddenFloats() * hiddenBytes : 0;
   V4_RETURN_IF_ERROR(take(stateMemory, total, "the state"));
   V4_RETURN_IF_ERROR(take(arena, module->arenaBytes(), "the arena"));
   V4_RETURN_IF_ERROR(take(tokenRows, rows * 4, "tokens"));
@@ -134,9 +136,9 @@ Status Session::allocate() {
   V4_RETURN_IF_ERROR(take(hiddenOut, rows * hidden, "the residual"));
   V4_RETURN_IF_ERROR(take(logitsOut, (model().logits_all() ? rows : 1) * model().vocab_size() * 4, "logits"));
   for (uint64_t offset : offsets)
-    states.push_back(reinterpret_cast<float *>(stateMemory.data() + offset));
+    states.push_back(stateMemory.data() + offset);
   lastLogits.resize(model().vocab_size());
-  lastHidden.resize(hidden / 4);
+  lastHidden.resize(hidden);
   reset();
   return {};
 }
@@ -145,9 +147,9 @@ void Session::reset() {
   stateMemory.clear();
   for (size_t i = 0; i != states.size(); ++i)
     if (stateInfo(i).kind() == StateKind::ScoreRows)
-      std::fill_n(states[i], stateInfo(i).shape()->Get(0) * stateInfo(i).shape()->Get(1),
+      std::fill_n(reinterpret_cast<float *>(states[i]), stateInfo(i).shape()->Get(0) * stateInfo(i).shape()->Get(1),
                   -std::numeric_limits<float>::infinity());
-  std::fill(lastHidden.begin(), lastHidden.end(), 0.0f);
+  std::fill(lastHidden.begin(), lastHidden.end(), std::byte(0));
   length = 0;
   haveLogits = false;
   mtpReady = true;
@@ -166,7 +168,7 @@ std::byte *Session::address(const fbs::Entry &entry, const fbs::Binding &binding
     base = reinterpret_cast<std::byte *>(const_cast<int64_t *>(weights->parameter(binding.index()).offsets.data()));
     break;
   case BindingKind::State:
-    base = reinterpret_cast<std::byte *>(states[binding.index()]);
+    base = states[binding.index()];
     break;
   case BindingKind::Input: {
     std::string_view name = entry.inputs()->Get(binding.index())->name()->string_view();
@@ -222,6 +224,14 @@ void Session::prepare(const fbs::Entry &entry) {
     return std::make_pair(a.tap->launch(), a.tap) < std::make_pair(b.tap->launch(), b.tap);
   });
   entries.push_back(std::move(prepared));
+}
+
+fbs::DType Session::hiddenType() const {
+  for (const fbs::Entry *entry : *module->target().entries())
+    for (const fbs::Value *output : *entry->outputs())
+      if (output->name()->string_view() == "hidden")
+        return output->dtype();
+  return fbs::DType::F32;
 }
 
 const Session::PreparedEntry &Session::pick(bool mtp, uint64_t tokens) const {
@@ -283,9 +293,9 @@ void Session::runChunk(std::span<const int32_t> tokens) {
 void Session::runMtp(std::span<const int32_t> tokens) {
   // The block pairs the residual at i with token i + 1, so it runs one position behind: the newest residual waits for
   // the next token.
-  const float *fresh = reinterpret_cast<const float *>(hiddenOut.data());
-  float *input = reinterpret_cast<float *>(hiddenIn.data());
-  size_t row = hiddenFloats(), count = tokens.size();
+  const std::byte *fresh = hiddenOut.data();
+  std::byte *input = hiddenIn.data();
+  size_t row = lastHidden.size(), count = tokens.size();
   uint64_t start = length;
   if (length == 0) {
     tokens = tokens.subspan(1);
@@ -387,7 +397,7 @@ void Session::reportLogits(uint64_t start, size_t rows, bool mtp) {
 // ---- State files ---------------------------------------------------------------------------------------------------
 
 Session::StateView Session::view(const fbs::State &state, uint64_t tokens) const {
-  uint64_t capacity = state.shape()->Get(0), columns = state.shape()->Get(1), ratio = state.ratio();
+  uint64_t capacity = state.shape()->Get(0), columns = StateRows(state).columns, ratio = state.ratio();
   // The MTP block has seen one token less.
   if (state.name()->string_view().starts_with("mtp.") && tokens)
     tokens -= 1;
@@ -427,13 +437,21 @@ Status Session::save(const std::string &path) const {
   V4_RETURN_IF_ERROR(file->write(&position, sizeof position));
   for (size_t i = 0; i != states.size(); ++i) {
     StateView shape = view(stateInfo(i), length);
-    std::vector<float> filler(shape.columns, shape.filler);
-    for (uint64_t row = 0; row != shape.rows; ++row)
-      V4_RETURN_IF_ERROR(file->write(shape.live(row) ? states[i] + row * shape.columns : filler.data(),
-                                     shape.columns * sizeof(float)));
+    StateRows form(stateInfo(i));
+    std::vector<float> values(shape.columns);
+    for (uint64_t row = 0; row != shape.rows; ++row) {
+      if (shape.live(row))
+        form.read(states[i] + row * form.rowBytes, values.data());
+      else
+        std::fill(values.begin(), values.end(), shape.filler);
+      V4_RETURN_IF_ERROR(file->write(values.data(), values.size() * sizeof(float)));
+    }
   }
-  if (tensors.back().name == "mtp.hidden")
-    V4_RETURN_IF_ERROR(file->write(lastHidden.data(), lastHidden.size() * sizeof(float)));
+  if (tensors.back().name == "mtp.hidden") {
+    std::vector<float> values(hiddenFloats());
+    StateRows(hiddenType(), values.size()).read(lastHidden.data(), values.data());
+    V4_RETURN_IF_ERROR(file->write(values.data(), values.size() * sizeof(float)));
+  }
   return file->commit();
 }
 
@@ -441,16 +459,18 @@ Status Session::fillState(size_t index, uint64_t tokens, const StateReader &read
   const fbs::State &state = stateInfo(index);
   StateView shape = view(state, tokens);
   std::string name = state.name()->str();
+  StateRows form(state);
+  std::vector<float> values(shape.columns);
   for (uint64_t row = 0; row != shape.rows; ++row) {
-    float *out = states[index] + row * shape.columns;
-    if (!shape.live(row)) {
-      std::fill_n(out, shape.columns, shape.filler);
-      continue;
+    if (shape.live(row)) {
+      reader(name, row * shape.columns, shape.columns, values.data());
+      if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); }))
+        return invalid("state tensor '", name, "', row ", row, ": NaN or infinity where ", tokens,
+                       " tokens have left a value");
+    } else {
+      std::fill(values.begin(), values.end(), shape.filler);
     }
-    reader(name, row * shape.columns, shape.columns, out);
-    if (!std::all_of(out, out + shape.columns, [](float value) { return std::isfinite(value); }))
-      return invalid("state tensor '", name, "', row ", row, ": NaN or infinity where ", tokens,
-                     " tokens have left a value");
+    form.write(values.data(), states[index] + row * form.rowBytes);
   }
   return {};
 }
@@ -521,11 +541,13 @@ Status Session::loadState(const SafetensorsFile &file) {
         std::memcpy(out, bytes.data(), count * sizeof(float));
       }));
   if (hidden) {
-    std::memcpy(lastHidden.data(), file.bytes(*hidden).data(), lastHidden.size() * sizeof(float));
-    if (!std::all_of(lastHidden.begin(), lastHidden.end(), [](float value) { return std::isfinite(value); })) {
+    std::vector<float> values(hiddenFloats());
+    std::memcpy(values.data(), file.bytes(*hidden).data(), values.size() * sizeof(float));
+    if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); })) {
       reset();
       return invalid("state tensor 'mtp.hidden' holds NaN or infinity");
     }
+    StateRows(hiddenType(), values.size()).write(values.data(), lastHidden.data());
     mtpReady = true;
   }
   return {};

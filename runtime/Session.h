@@ -80,6 +80,8 @@ private:
   const PreparedEntry &pick(bool mtp, uint64_t tokens) const;
   void runChunk(std::span<const int32_t> tokens);
   void runMtp(std::span<const int32_t> tokens);
+  /// Element type of the residual between the main entries and those of the MTP block.
+  fbs::DType hiddenType() const;
   size_t hiddenFloats() const { return size_t(model().streams()) * model().hidden_size(); }
   void runEntry(const PreparedEntry &entry, std::span<const int32_t> tokens, uint64_t start);
   void reportLogits(uint64_t start, size_t rows, bool mtp);
@@ -95,12 +97,12 @@ private:
   ThreadPool pool;
   std::vector<PreparedEntry> entries;
   Pages stateMemory;
-  std::vector<float *> states; // in stateMemory, one per state of the module
+  std::vector<std::byte *> states; // in stateMemory, one per state of the module
   Pages arena;
   // Inputs and outputs, shared by all entries.
   Pages tokenRows, positionRows, spanPair, hiddenIn, hiddenOut, logitsOut;
   std::vector<float> lastLogits;
-  std::vector<float> lastHidden; // residual of the newest token: the MTP block is one token behind
+  std::vector<std::byte> lastHidden; // residual of the newest token: the MTP block is one token behind
   bool haveLogits = false;
   bool mtpReady = true;
   uint64_t length = 0;

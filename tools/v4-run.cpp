@@ -312,7 +312,9 @@ struct Recorder {
 struct Case {
   std::vector<int32_t> prompt, generated;
   std::optional<uint64_t> statePosition;
-  double bound = 0;
+  Rule rule;            // of the logits
+  const char *expected; // the file that they are compared with
+  bool sameTokens;      // whether tokens are generated and must be equal; else the stored ones are fed
 };
 
 Status readTokens(const json::Value &root, std::string_view key, std::vector<int32_t> &out) {
@@ -342,12 +344,35 @@ Expected<Case> readCase(const std::string &directory, std::string_view numerics)
       return invalid(path, ": 'state_position' is not a whole number from 0");
     out.statePosition = position->number;
   }
-  const json::Value *mode = root->find(numerics), *bound = mode ? mode->find("max_abs_over_max_logit") : nullptr;
-  if (numerics != "f32" || !bound || !bound->isNumber())
-    return invalid(path, ": there is no bound to check numerics '", numerics,
-                   "' against; compile the module with "
-                   "--numerics=f32");
-  out.bound = bound->real;
+  struct Mode {
+    std::string_view numerics, bound;
+    const char *expected;
+  };
+  static constexpr Mode modes[] = {{"f32", "max_abs_over_max_logit", "logits_f32.npy"},
+                                   {"reference", "median_cosine", "logits_reference.npy"},
+                                   {"fast", "median_cosine_to_f32", "logits_f32.npy"}};
+  const json::Value *object = root->find(numerics), *bound = nullptr;
+  for (const Mode &mode : modes)
+    if (object && mode.numerics == numerics) {
+      bound = object->find(mode.bound);
+      out.expected = mode.expected;
+    }
+  if (!bound || !bound->isNumber()) {
+    std::string others;
+    for (const Mode &mode : modes)
+      if (const json::Value *other = root->find(mode.numerics); other && other->find(mode.bound))
+        others += concat(others.empty() ? "" : " or ", "--numerics=", mode.numerics);
+    return invalid(path, ": there is no bound to check numerics '", numerics, "' against; compile the module with ",
+                   others.empty() ? "another case in mind" : others);
+  }
+  out.sameTokens = numerics == "f32";
+  out.rule.cosine = !out.sameTokens;
+  out.rule.bound = bound->real;
+  constexpr std::string_view share = "share_of_positions_with_cosine_";
+  for (const auto &[key, value] : object->members)
+    if (std::string_view name = key; out.rule.cosine && name.starts_with(share) && value.isNumber() &&
+                                     parseReal(name.substr(share.size()), out.rule.shareCosine))
+      out.rule.share = value.real;
   return out;
 }
 
@@ -620,11 +645,11 @@ private:
     if (options.has("expect"))
       V4_RETURN_IF_ERROR(compare("logits", options.get("expect"), command.rule, rows, recorder.expected));
     if (golden) {
-      Rule rule;
-      rule.bound = golden->bound;
-      V4_RETURN_IF_ERROR(compare("logits", command.casePath + "/logits_f32.npy", rule, rows, recorder.expected));
+      Rule rule = golden->rule;
+      V4_RETURN_IF_ERROR(
+          compare("logits", command.casePath + "/" + golden->expected, rule, rows, recorder.expected));
       std::string mtpPath = command.casePath + "/mtp_logits_f32.npy";
-      if (mtp && ::access(mtpPath.c_str(), F_OK) == 0)
+      if (mtp && std::string_view(golden->expected) == "logits_f32.npy" && ::access(mtpPath.c_str(), F_OK) == 0)
         V4_RETURN_IF_ERROR(compare("mtp logits", mtpPath, rule, command.prompt.size() - 1, recorder.mtpExpected));
     }
     return {};
@@ -643,6 +668,10 @@ private:
     V4_RETURN_IF_ERROR(append(command.prompt.data(), command.prompt.size()));
     for (uint64_t i = 0; i != command.generate; ++i) {
       int32_t token = 0;
+      if (golden && !golden->sameTokens) {
+        V4_RETURN_IF_ERROR(append(&golden->generated[i], 1));
+        continue;
+      }
       V4_RETURN_IF_ERROR(take(v4_sampler_pick(created, v4_session_logits(session.get()), info.vocab_size, &token)));
       generated.push_back(token);
       // The last one is fed too: logits and state always cover prompt and generated tokens.
@@ -652,7 +681,7 @@ private:
   }
 
   Status finish(bool &passed) {
-    if (command.generate) {
+    if (!generated.empty()) {
       std::printf("tokens:");
       for (int32_t token : generated)
         std::printf(" %d", token);
@@ -673,7 +702,7 @@ private:
       recorder.printProfile();
 
     passed = true;
-    if (golden && generated != golden->generated) {
+    if (golden && golden->sameTokens && generated != golden->generated) {
       size_t i = static_cast<size_t>(
           std::mismatch(generated.begin(), generated.end(), golden->generated.begin()).first - generated.begin());
       std::printf("tokens: number %zu is %d, expected %d: FAILED\n", i, generated[i], golden->generated[i]);

@@ -231,7 +231,8 @@ LogicalResult Attention::expand() {
   // A row of the tile has one more vector than channels: rows of a power of two would share few sets of the cache.
   tile = scratch({kBlock, (vectors + 1) * kVector}, element);
   logits = scratch({kBlock, groups * kVector}, element);
-  values = width % kVector ? scratch({heads, vectors * kVector}, element) : result;
+  bool inPlace = width % kVector == 0 && cast<MemRefType>(result.getType()).getElementType() == element;
+  values = inPlace ? result : scratch({heads, vectors * kVector}, element);
   for (Value *list : {&top, &sum, &shrink})
     *list = scratch({groups * kVector}, element);
   when(
@@ -312,7 +313,7 @@ LogicalResult v4::expandCombineAttention(KernelOp op, const TemplateTarget &targ
 
 bool v4::selectAttention(Operation *tile) {
   auto op = dyn_cast<SparseAttentionOp>(tile);
-  if (!op || op.getQuery().getType().getDimSize(0) != 1)
+  if (!op || op.getRounded() || op.getQuery().getType().getDimSize(0) != 1)
     return false;
   OpBuilder b(op);
   RankedTensorType type = op.getResult().getType();

@@ -66,7 +66,7 @@ public:
   Value load(Value memory, ValueRange at) { return memref::LoadOp::create(*this, memory, at); }
   /// `lanes` elements of the last dimension, in the type that is stored.
   Value load(Value memory, ValueRange at, int64_t lanes);
-  /// A scalar or a vector.
+  /// A scalar or a vector; f32 is rounded where the memory holds bf16.
   void store(Value value, Value memory, ValueRange at);
 
   // Control.
@@ -78,7 +78,7 @@ public:
   SmallVector<Value> when(Value condition, ValueRange otherwise, function_ref<SmallVector<Value>()> then);
 
   // Shared by templates.
-  /// Row `from` (indices of all but the last dimension) of `source`, widened to f32, into row `to` of `tile`, whose last
+  /// Row `from` (indices of all but the last dimension) of `source`, also a packed one, widened to f32, into row `to` of `tile`, whose last
   /// dimension is `width` rounded up to whole vectors; zeros behind `width`.
   void widenRow(Value source, ValueRange from, int64_t width, Value tile, Value to);
   /// Asks for the lines of a row that is read later.
@@ -93,6 +93,12 @@ public:
                           int64_t width);
 
   KernelOp op;
+
+private:
+  /// The same for a packed row (CacheRow).
+  void unpackRow(Value source, ValueRange from, int64_t width, Value tile, Value to);
+  /// The numbers of E2M1 codes in the low bits of i32 lanes.
+  Value e2m1(Value codes);
 };
 
 } // namespace mlir::v4
