@@ -47,16 +47,20 @@ static std::pair<Value, Value> roundMagnitude(Emit &e, Value magnitude, QuantFor
   return {e.select(isSmall, small, normal), e.select(isSmall, smallCode, normalCode)};
 }
 
-/// The blocks of x [.., D] as [.., D/block, block], and the exponent bits of their scales.
-static std::pair<Value, Value> scaleBlocks(Emit &e, Value x, int64_t block, QuantFormat format) {
-  Value blocks = e.split(x, {shapeOf(x).back() / block, block});
+/// The exponent bits of the scales of blocks [.., block].
+static Value scaleBitsOf(Emit &e, Value blocks, QuantFormat format) {
   unsigned last = tensorType(blocks).getRank() - 1;
   Value zero = e.filled(shapeOf(blocks).drop_back(), e.f32(0));
   Value largest = e.maximum({{blocks, loops(last + 1)}}, {zero, loops(last)}, last,
                             [&](ValueRange args) -> Value { return math::AbsFOp::create(e, args[0]); });
-  Value bits = e.map(largest, e.empty(shapeOf(largest), e.getI32Type()),
-                     [&](ValueRange args) { return scaleBits(e, args[0], format); });
-  return {blocks, bits};
+  return e.map(largest, e.empty(shapeOf(largest), e.getI32Type()),
+               [&](ValueRange args) { return scaleBits(e, args[0], format); });
+}
+
+/// The blocks of x [.., D] as [.., D/block, block], and the exponent bits of their scales.
+static std::pair<Value, Value> scaleBlocks(Emit &e, Value x, int64_t block, QuantFormat format) {
+  Value blocks = e.split(x, {shapeOf(x).back() / block, block});
+  return {blocks, scaleBitsOf(e, blocks, format)};
 }
 
 /// x / scale, clamped: sign bit and magnitude.
@@ -141,35 +145,39 @@ Results DequantizeOp::decomposeOperation(OpBuilder &b) {
   return SmallVector<Value>{e.join(y, 2)};
 }
 
-/// x [.., D] in blocks, quantised and dequantised, into y.
-static Value roundBlocks(Emit &e, Value x, int64_t block, QuantFormat format, Value y) {
-  auto [blocks, bits] = scaleBlocks(e, x, block, format);
-  unsigned last = tensorType(blocks).getRank() - 1;
-  Value target = e.split(y, {shapeOf(x).back() / block, block});
-  target = e.generic({{blocks, loops(last + 1)}, {bits, loops(last)}}, {target, loops(last + 1)}, [&](ValueRange args) {
-    auto [sign, magnitude] = scaled(e, args[0], args[1], format);
-    Value rounded = roundMagnitude(e, magnitude, format).first;
-    Value value = e.numberOf(arith::OrIOp::create(e, e.bitsOf(rounded), sign));
-    Value result = e.mul(value, e.numberOf(e.shiftLeft(args[1], 23)));
-    return e.select(isNumber(e, magnitude), result, magnitude);
-  });
-  return e.join(target, 2);
-}
-
 Results RoundTripOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
+  QuantFormat format = getFormat();
   Value x = getInput(), y = e.emptyLike(getResult());
-  int64_t width = shapeOf(x).back(), columns = getColumns(), block = getBlock(), rest = columns % block;
+  unsigned last = tensorType(x).getRank() - 1;
+  int64_t width = shapeOf(x).back(), columns = getColumns(), block = getBlock(), whole = columns / block;
   if (columns < width)
     y = e.copyColumns(x, y, columns, width - columns);
-  auto round = [&](int64_t first, int64_t count, int64_t size) {
-    Value part = roundBlocks(e, e.columns(x, first, count), size, getFormat(), e.columns(y, first, count));
-    y = e.setColumns(part, y, first);
+  // Block by block, in the place of the result: a view of it as blocks would not be seen to be that place.
+  auto round = [&](OpFoldResult first, int64_t size, Value y) {
+    SmallVector<OpFoldResult> offsets(last + 1, e.getIndexAttr(0));
+    SmallVector<int64_t> sizes(shapeOf(x));
+    offsets.back() = first, sizes.back() = size;
+    Value part = e.slice(x, offsets, sizes), bits = scaleBitsOf(e, part, format);
+    Value target = e.generic({{part, loops(last + 1)}, {bits, loops(last)}},
+                             {e.slice(y, offsets, sizes), loops(last + 1)}, [&](ValueRange args) {
+                               auto [sign, magnitude] = scaled(e, args[0], args[1], format);
+                               Value rounded = roundMagnitude(e, magnitude, format).first;
+                               Value value = e.numberOf(arith::OrIOp::create(e, e.bitsOf(rounded), sign));
+                               Value result = e.mul(value, e.numberOf(e.shiftLeft(args[1], 23)));
+                               return e.select(isNumber(e, magnitude), result, magnitude);
+                             });
+    return e.insert(target, y, offsets, sizes);
   };
-  if (columns > rest)
-    round(0, columns - rest, block);
-  if (rest)
-    round(columns - rest, rest, rest);
+  if (whole)
+    y = e.repeat(whole, y, [&](OpFoldResult i, ValueRange iter) -> SmallVector<Value> {
+      OpFoldResult first = e.getIndexAttr(0);
+      if (auto value = dyn_cast<Value>(i))
+        first = e.mul(value, e.index(block));
+      return {round(first, block, iter[0])};
+    })[0];
+  if (int64_t rest = columns % block)
+    y = round(e.getIndexAttr(columns - rest), rest, y);
   return SmallVector<Value>{y};
 }
 

@@ -127,6 +127,8 @@ static void buildKernels(OpPassManager &pm, const LoweringOptions &options) {
   kernel.addPass(createConvertFuncToLLVMPass(functions));
   kernel.addPass(createConvertControlFlowToLLVMPass());
   kernel.addPass(createUBToLLVMConversionPass());
+  if (!StringRef(options.features).contains("avx512bf16"))
+    kernel.addPass(createStoreBF16AsIntegersPass());
   kernel.addPass(createReconcileUnrealizedCastsPass());
 }
 

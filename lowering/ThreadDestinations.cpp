@@ -52,8 +52,6 @@ static Value findRoot(Value value, Value destination) {
     step = insert.getDest();
   else if (auto insert = dyn_cast<tensor::InsertOp>(op))
     step = insert.getDest();
-  else if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op))
-    step = op->getOperand(0);
   else if (auto write = dyn_cast<vector::TransferWriteOp>(op))
     step = write.getBase();
   if (!step)
