@@ -150,8 +150,6 @@ private:
     auto layout = func.getArgAttrOfType<StringAttr>(argument, "v4.layout");
     SmallVector<int64_t> shape(memref.getShape());
     if (layout) {
-      if (layout.getValue() != "rows16")
-        return func.emitError() << "argument " << argument << " has the layout " << layout << "; accepted: \"rows16\"";
       FailureOr<SmallVector<int64_t>> unpacked = unpackedShape(memref, weight);
       if (failed(unpacked))
         return func.emitError() << "argument " << argument << " is " << memref << ", which is no shape of layout rows16; "
