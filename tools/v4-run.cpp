@@ -33,11 +33,12 @@ ToolSpec toolSpec() {
   tool.positionalName = "M.v4m (compile one with v4c)";
   tool.examples = {
       {"v4-run m.v4m --weights=ckpt --tokens=1,2,3 --generate=8", "continue a prompt greedily"},
+      {"v4-run m.v4m --weights=packed.safetensors --tokens=1,2,3", "weights from v4-pack: mapped as they are"},
       {"v4-run m.v4m --case=golden/tiny-bf16", "compare tokens and logits with a stored case"},
       {"v4-run m.v4m --weights=ckpt --tokens=@p.npy --generate=64 --profile", "where the time goes, by kernel"},
   };
   tool.options = {
-      {"weights", "CHECKPOINT", "input", "checkpoint directory; every tensor is checked against the module"},
+      {"weights", "PATH", "input", "checkpoint directory, or a file of v4-pack; checked against the module"},
       {"tokens", "LIST", "input", "prompt: 1,2,3 or @F.npy (int32 or int64, one dimension)"},
       {"load-state", "FILE", "input", "start from a state file instead of an empty sequence"},
       {"case", "DIR", "input", "golden case: implies weights, prompt, length, state and bounds; exit 4 if it fails"},
@@ -507,6 +508,7 @@ public:
     V4_RETURN_IF_ERROR(loadModule());
     V4_RETURN_IF_ERROR(readInputs());
     V4_RETURN_IF_ERROR(checkModule());
+    V4_RETURN_IF_ERROR(loadWeights());
     V4_RETURN_IF_ERROR(createSession());
     V4_RETURN_IF_ERROR(openFiles());
     V4_RETURN_IF_ERROR(generate());
@@ -557,18 +559,35 @@ private:
     return {};
   }
 
-  Status createSession() {
-    v4_weights *loadedWeights = nullptr;
-    V4_RETURN_IF_ERROR(take(v4_weights_load(module.get(), command.weights.c_str(), nullptr, &loadedWeights)));
-    weights.reset(loadedWeights);
-
-    // Sizes first: a run that needs too much memory should say so before it takes it.
+  /// Sizes first: a run that needs too much memory should say so before it takes it.
+  Status loadWeights() {
     std::fprintf(stderr, "arena: %llu bytes\nstate: %llu bytes (cache %llu, compressor rows %llu)\n",
                  static_cast<unsigned long long>(info.arena_bytes),
                  static_cast<unsigned long long>(info.state_cache_bytes + info.state_rows_bytes),
                  static_cast<unsigned long long>(info.state_cache_bytes),
                  static_cast<unsigned long long>(info.state_rows_bytes));
+    std::optional<Progress> progress;
+    v4_weights_options weightsOptions = {};
+    weightsOptions.struct_size = sizeof weightsOptions;
+    weightsOptions.threads = static_cast<uint32_t>(command.threads);
+    weightsOptions.user = &progress;
+    weightsOptions.progress = [](void *user, uint64_t done, uint64_t total) {
+      auto &progress = *static_cast<std::optional<Progress> *>(user);
+      if (!progress) {
+        std::fprintf(stderr, "packed weights: %llu bytes\n", static_cast<unsigned long long>(total));
+        progress.emplace("loading", total);
+      }
+      if (total)
+        progress->reach(done);
+      return 0;
+    };
+    v4_weights *loaded = nullptr;
+    V4_RETURN_IF_ERROR(take(v4_weights_load(module.get(), command.weights.c_str(), &weightsOptions, &loaded)));
+    weights.reset(loaded);
+    return {};
+  }
 
+  Status createSession() {
     std::vector<const char *> taps;
     for (const std::string &tap : command.taps)
       taps.push_back(tap.c_str());
@@ -666,7 +685,9 @@ private:
     V4_RETURN_IF_ERROR(take(v4_sampler_create(&samplerOptions, &created)));
     SamplerHandle sampler(created);
     V4_RETURN_IF_ERROR(append(command.prompt.data(), command.prompt.size()));
+    Progress progress("generating");
     for (uint64_t i = 0; i != command.generate; ++i) {
+      progress.count(i, command.generate, "tokens");
       int32_t token = 0;
       if (golden && !golden->sameTokens) {
         V4_RETURN_IF_ERROR(append(&golden->generated[i], 1));
