@@ -366,7 +366,7 @@ private:
   Status createSession() {
     v4_weights *loaded = nullptr;
     V4_RETURN_IF_ERROR(options.has("weights")
-                           ? take(v4_weights_load(module.get(), options.get("weights").c_str(), &loaded))
+                           ? take(v4_weights_load(module.get(), options.get("weights").c_str(), nullptr, &loaded))
                            : take(v4_weights_random(module.get(), command.seed, &loaded)));
     weights.reset(loaded);
     recorder = std::make_unique<Recorder>(*target);
