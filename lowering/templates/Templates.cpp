@@ -4,6 +4,7 @@
 #include "lowering/templates/Templates.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 
@@ -40,4 +41,13 @@ Value v4::tableRow(ImplicitLocOpBuilder &b, Value table, Value index) {
   layout = StridedLayoutAttr::get(b.getContext(), layout.getOffset(), layout.getStrides().drop_front());
   auto row = MemRefType::get(cut.getShape().drop_front(), cut.getElementType(), layout);
   return memref::SubViewOp::create(b, row, table, offsets, sizes, strides);
+}
+
+void v4::replaceByKernel(Operation *op, StringRef name) {
+  ImplicitLocOpBuilder b(op->getLoc(), op);
+  auto type = cast<RankedTensorType>(op->getResult(0).getType());
+  Value out = tensor::EmptyOp::create(b, type.getShape(), type.getElementType());
+  auto kernel = KernelOp::create(b, TypeRange(type), b.getStringAttr(name), op->getOperands(), out);
+  op->replaceAllUsesWith(kernel);
+  op->erase();
 }

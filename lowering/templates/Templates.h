@@ -45,6 +45,9 @@ LogicalResult expandGroupedGemm(KernelOp op, const TemplateTarget &target);
 /// `v4-expand-tables` understands.
 Value tableRow(ImplicitLocOpBuilder &b, Value table, Value index);
 
+/// Replaces an op of one result by the kernel `name` of the same operands.
+void replaceByKernel(Operation *op, llvm::StringRef name);
+
 /// All templates.
 llvm::ArrayRef<KernelTemplate> getKernelTemplates();
 

@@ -287,10 +287,61 @@ def gemm_bf16():
         yield Case.kernel("gemm", [x, w] + ([scale] if scale else []), ((s, n), "f32", flat))
 
 
+@case("gemv")
+def gemv():
+    """Numbers of rows on both sides of the register tiles, blocks of K that end early, tiles of odd numbers of groups."""
+    for kind, s, n, k in [
+        ("f32", 1, 64, 261),
+        ("f32", 6, 48, 129),
+        ("bf16", 1, 64, 262),
+        ("bf16", 4, 80, 90),
+        ("bf16", 16, 32, 258),
+        ("fp8", 1, 128, 388),
+        ("fp8", 2, 64, 260),
+        ("fp8", 9, 128, 20),
+        ("fp8", 16, 48, 516),
+        ("fp4", 1, 128, 392),
+        ("fp4", 3, 64, 264),
+        ("fp4", 5, 16, 24),
+        ("fp4", 13, 48, 168),
+    ]:
+        x, (w, scale) = normal(s, k), stored(kind, n, k)
+        flat = [v for row in product(x, w, scale) for v in row]
+        w, scale = packed_weight(kind, w, scale)
+        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
+        yield Case(text, [x, w] + ([scale] if scale else []), [((s, n), "f32", flat)])
+    # One group of an output projection.
+    for kind in ["f32", "bf16", "fp8", "fp4"]:
+        s, n, k = 3, 32, 136
+        x, (w, scale) = normal(s, 1, k), stored(kind, n, k, (1,))
+        flat = [v for row in product(Tensor((s, k), "f32", x.values), part(w, 0), scale and part(scale, 0)) for v in row]
+        w, scale = packed_weight(kind, w, scale)
+        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
+        yield Case(text, [x, w] + ([scale] if scale else []), [((s, 1, n), "f32", flat)])
+
+
+@case("grouped_gemv")
+def grouped_gemv():
+    """Experts of 1 to 8 rows, the most of a pass, and of more."""
+    counts = {0: 1, 2: 2, 3: 3, 4: 4, 6: 5, 7: 6, 8: 7, 9: 8, 10: 19}
+    yield from routed_cases(counts, 20, [
+        ("f32", 16, 33, True),
+        ("bf16", 64, 130, True),
+        ("bf16", 48, 20, False),
+        ("fp8", 128, 140, True),
+        ("fp8", 64, 260, False),
+        ("fp4", 128, 136, True),
+        ("fp4", 32, 264, False),
+    ])
+    # A decode step of one sequence.
+    yield from routed_cases({1: 1, 4: 1, 5: 1}, 1, [("fp8", 64, 132, True), ("fp4", 128, 200, True), ("fp4", 16, 40, False)])
+
+
 @case("grouped_gemm")
 def grouped_gemm():
     """Experts of 1 to 7 rows and of many: every remainder of a register tile, from a list and without one."""
-    for kind, n, k, gathered in [
+    counts = {0: 1, 2: 2, 3: 3, 4: 4, 6: 5, 7: 6, 8: 7, 9: 103}
+    yield from routed_cases(counts, 19, [
         ("f32", 16, 33, True),
         ("bf16", 64, 130, True),
         ("bf16", 48, 20, False),
@@ -298,9 +349,13 @@ def grouped_gemm():
         ("fp8", 64, 260, False),
         ("fp4", 64, 136, True),
         ("fp4", 32, 1032, False),
-    ]:
-        counts = {0: 1, 2: 2, 3: 3, 4: 4, 6: 5, 7: 6, 8: 7, 9: 103}
-        total, tokens = sum(counts.values()) + 9, 19
+    ])
+
+
+def routed_cases(counts, tokens, shapes):
+    """Packed tables of 11 experts; `counts` rows of each expert, then pairs that no expert has."""
+    for kind, n, k, gathered in shapes:
+        total = sum(counts.values()) + 9
         source = [RANDOM.randrange(tokens) for _ in range(total - 9)] + [0] * 9
         x = normal(tokens if gathered else total, k)
         w, scale = stored(kind, n, k, (11,))
