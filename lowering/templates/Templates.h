@@ -22,7 +22,7 @@ struct KernelTemplate {
   /// The name of its `v4.kernel` ops.
   llvm::StringRef name;
   /// Replaces `op`, a tile of the op that the template computes, by a `v4.kernel`; false when the template does not
-  /// support its operands. Null for a template that only `v4-split-keys` uses.
+  /// support its operands. Null for a template that only `v4-split-reductions` uses.
   bool (*select)(Operation *op);
   /// Builds the body in front of a `v4.kernel` on memrefs. The op is erased by the caller.
   LogicalResult (*expand)(KernelOp op, const TemplateTarget &target);
@@ -45,6 +45,11 @@ LogicalResult expandIndexTopK(KernelOp op, const TemplateTarget &target);
 LogicalResult expandMergeTopK(KernelOp op, const TemplateTarget &target);
 /// What a kernel `index_top_k` needs to know of its op.
 void setIndexAttributes(IndexTopKOp op, KernelOp kernel);
+
+LogicalResult expandHcMix(KernelOp op, const TemplateTarget &target);
+LogicalResult expandHcClose(KernelOp op, const TemplateTarget &target);
+bool selectHadamard(Operation *op);
+LogicalResult expandHadamard(KernelOp op, const TemplateTarget &target);
 
 } // namespace mlir::v4
 

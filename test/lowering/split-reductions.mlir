@@ -1,4 +1,4 @@
-// RUN: v4-opt %s --split-input-file --pass-pipeline='builtin.module(func.func(v4-split-keys))' | FileCheck %s
+// RUN: v4-opt %s --split-input-file --pass-pipeline='builtin.module(func.func(v4-split-reductions))' | FileCheck %s
 
 // One row: parts of 64 keys, of the window and the entries that can be selected; then heads, four at a time.
 // CHECK-LABEL: func.func @one_row
