@@ -104,7 +104,9 @@ def V4_LinearOp : V4_TiledOp<"linear"> {
     | f8E4M3FN | `[N, K]` | `[ceil(N/128), ceil(K/128)]` |
     | i8: two E2M1 codes, low nibble first | `[N, K/2]` | `[N, ceil(K/32)]` |
 
-    With groups weight and scale have a leading `G`. An element is its widened code times its scale, both exact;
+    With groups weight and scale have a leading `G`. Packed (layout `rows16`, made by `v4-pack-weights`) a weight is
+    `[N/16, D, 16, e]`: 16 rows side by side, dword by dword, e elements in each of the D dwords of a row; an fp4 scale
+    is `[N/16, ceil(K/32), 16]`, an fp8 scale stays. An element is its widened code times its scale, both exact;
     products and sums are f32, in an order that the decomposition fixes, and products may contract with sums. No
     rounding of `x`.
 

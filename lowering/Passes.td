@@ -128,6 +128,21 @@ def OutlineGroupsPass : Pass<"v4-outline-groups", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def PackWeightsPass : Pass<"v4-pack-weights", "::mlir::ModuleOp"> {
+  let summary = "weights of linears in the layout that their kernels read";
+  let description = [{
+    Arguments that only linears read as weights, in every entry, get the packed type and, at the entries, `v4.layout = "rows16"`: the
+    runtime permutes the bytes once at load. Rows that are no multiple of 16, or no whole number of dwords, stay as they are stored.
+
+    ```mlir
+    func.func @decode(%x: tensor<1x64xf32>, %w: tensor<32x64xbf16> {v4.weight = ...})
+    ==>
+    func.func @decode(%x: tensor<1x64xf32>, %w: tensor<2x32x16x2xbf16> {v4.layout = "rows16", v4.weight = ...})
+    ```
+  }];
+  let dependentDialects = ["::mlir::tensor::TensorDialect"];
+}
+
 def PlanArenaPass : Pass<"v4-plan-arena", "::mlir::ModuleOp"> {
   let summary = "place all buffers of a function in one arena";
   let description = [{

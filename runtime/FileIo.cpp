@@ -2,6 +2,7 @@
 // Mapping and writing files through POSIX calls; every failure names the file.
 #include "runtime/FileIo.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -111,6 +112,11 @@ void Pages::clear() {
     std::memset(base, 0, length);
 }
 
+void Pages::useHugePages() {
+  if (base)
+    (void)::madvise(base, length, MADV_HUGEPAGE);
+}
+
 MappedFile::~MappedFile() {
   if (base)
     ::munmap(base, length);
@@ -152,11 +158,17 @@ std::optional<uint64_t> availableMemory() {
 }
 
 void MappedFile::drop(Bytes range) const {
-  const uintptr_t page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  uintptr_t begin = (reinterpret_cast<uintptr_t>(range.data()) + page - 1) / page * page;
-  uintptr_t end = reinterpret_cast<uintptr_t>(range.data() + range.size()) / page * page;
-  if (begin < end)
-    (void)::madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
+  // A touched page brings its neighbours along, up to a border of this size; they may be of another tensor, whose turn
+  // is long over.
+  constexpr uintptr_t around = uintptr_t(64) << 10;
+  if (range.empty())
+    return;
+  uintptr_t first = reinterpret_cast<uintptr_t>(base), last = first + length;
+  uintptr_t begin = reinterpret_cast<uintptr_t>(range.data()) / around * around;
+  uintptr_t end = (reinterpret_cast<uintptr_t>(range.data() + range.size()) + around - 1) / around * around;
+  begin = std::max(begin, first);
+  end = std::min(end, last);
+  (void)::madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
 }
 
 Expected<Pages> readFile(const std::string &path) {

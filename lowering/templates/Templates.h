@@ -6,6 +6,7 @@
 
 #include "dialects/V4.h"
 
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "llvm/ADT/StringSet.h"
 
 namespace mlir::v4 {
@@ -28,16 +29,26 @@ struct KernelTemplate {
   LogicalResult (*expand)(KernelOp op, const TemplateTarget &target);
 };
 
-/// All templates.
-llvm::ArrayRef<KernelTemplate> getKernelTemplates();
+/// Gemv.cpp: few rows times a packed weight.
+bool selectGemv(Operation *op);
+bool selectGroupedGemv(Operation *op);
+LogicalResult expandGemv(KernelOp op, const TemplateTarget &target);
+LogicalResult expandGroupedGemv(KernelOp op, const TemplateTarget &target);
 
-// The templates, by file.
+/// Gemm.cpp: many rows times a packed weight.
+bool selectGemm(Operation *op);
+bool selectGroupedGemm(Operation *op);
+LogicalResult expandGemm(KernelOp op, const TemplateTarget &target);
+LogicalResult expandGroupedGemm(KernelOp op, const TemplateTarget &target);
+
+/// Attention.cpp: attention of a row, or of a part of its keys, and the combination of the parts.
 bool selectAttention(Operation *op);
 LogicalResult expandAttention(KernelOp op, const TemplateTarget &target);
 LogicalResult expandCombineAttention(KernelOp op, const TemplateTarget &target);
 /// What a kernel `attention` needs to know of its op.
 void setAttentionAttributes(SparseAttentionOp op, KernelOp kernel);
 
+/// TopK.cpp: the best of a row of scores, or of index keys, or of the candidates of parts.
 bool selectTopK(Operation *op);
 bool selectIndexTopK(Operation *op);
 LogicalResult expandTopK(KernelOp op, const TemplateTarget &target);
@@ -46,11 +57,20 @@ LogicalResult expandMergeTopK(KernelOp op, const TemplateTarget &target);
 /// What a kernel `index_top_k` needs to know of its op.
 void setIndexAttributes(IndexTopKOp op, KernelOp kernel);
 
+/// HyperConnections.cpp: hc_pre as products of parts of the columns and what follows them.
 LogicalResult expandHcMix(KernelOp op, const TemplateTarget &target);
 LogicalResult expandHcClose(KernelOp op, const TemplateTarget &target);
+
+/// Hadamard.cpp.
 bool selectHadamard(Operation *op);
 LogicalResult expandHadamard(KernelOp op, const TemplateTarget &target);
 
+/// Row `index` of a table of tensors, or of a cut of all its rows, without the leading dimension: a view that
+/// `v4-expand-tables` understands.
+Value tableRow(ImplicitLocOpBuilder &b, Value table, Value index);
+
+/// All templates.
+llvm::ArrayRef<KernelTemplate> getKernelTemplates();
 } // namespace mlir::v4
 
 #endif

@@ -53,3 +53,19 @@ func.func @whole(%q: tensor<8x4x16xf32>, %w: tensor<8x4xf32>, %keys: tensor<1024
       : (tensor<1x4x16xf32>, tensor<64x16xf32>, tensor<4xf32>, tensor<1xi32>, tensor<2xi32>) -> tensor<1x4x16xf32>
   return %a, %b, %c : tensor<8x8xi32>, tensor<1x1024xi32>, tensor<1x4x16xf32>
 }
+
+// -----
+
+// Parts of the columns lie within a stream.
+// CHECK-LABEL: func.func @hyper_connections
+// CHECK:         scf.forall ({{.*}}) in (1, 4)
+// CHECK:           v4.kernel "hc_mix" ins({{.*}}) outs({{.*}} : tensor<1x1x25xf32>) {{.*}} {columns = 1024 : i64}
+// CHECK:         scf.forall (%{{.*}}) in (1)
+// CHECK:           v4.kernel "hc_close" ins({{.*}} : tensor<1x4x25xf32>, tensor<1x4x1024xf32>, tensor<3xf32>, tensor<24xf32>)
+func.func @hyper_connections(%x: tensor<1x4x1024xf32>, %fn: tensor<24x4096xf32>, %scale: tensor<3xf32>,
+                             %base: tensor<24xf32>) -> (tensor<1x1024xf32>, tensor<1x4xf32>, tensor<1x4x4xf32>) {
+  %y, %post, %comb = v4.hc_pre %x, %fn, %scale, %base eps 1.0e-6 hc_eps 1.0e-6 iterations 20
+      : (tensor<1x4x1024xf32>, tensor<24x4096xf32>, tensor<3xf32>, tensor<24xf32>)
+      -> (tensor<1x1024xf32>, tensor<1x4xf32>, tensor<1x4x4xf32>)
+  return %y, %post, %comb : tensor<1x1024xf32>, tensor<1x4xf32>, tensor<1x4x4xf32>
+}

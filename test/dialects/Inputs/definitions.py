@@ -139,6 +139,14 @@ class Case:
     def __init__(self, text, inputs, results, tolerance=TOLERANCE):
         self.text, self.inputs, self.results, self.tolerance = text, inputs, results, tolerance
 
+    @staticmethod
+    def kernel(name, inputs, result):
+        """A kernel template by its name, for operands that no op hands it yet."""
+        out = result_type(*result[:2])
+        names = ", ".join(f"{{{i}}}" for i in range(len(inputs)))
+        text = f'v4.kernel "{name}" ins({names} : {", ".join(t.type for t in inputs)}) outs(%out : {out}) -> {out}'
+        return Case(text, inputs, [result])
+
 
 def case(name):
     def register(function):
@@ -187,6 +195,131 @@ def stored(kind, n, k, lead=()):
     return codes_i8(*lead, n, k // 2), scales(*lead, n, ceil(k, 32))
 
 
+def packed(tensor):
+    """The layout rows16: 16 rows side by side, four bytes of each at a time (a byte of each for a scale)."""
+    *lead, n, columns = tensor.shape
+    size = 1 if tensor.element == "f8E8M0FNU" else 4 // {"f32": 4, "bf16": 2}.get(tensor.element, 1)
+    codes = []
+    for first in range(0, math.prod(lead) * n, 16):
+        for at in range(0, columns, size):
+            for row in range(first, first + 16):
+                codes += tensor.codes[row * columns + at : row * columns + at + size]
+    shape = (*lead, n // 16, columns // size, 16) + (() if tensor.element == "f8E8M0FNU" else (size,))
+    return Tensor(shape, tensor.element, codes)
+
+
+def packed_weight(kind, w, scale):
+    """Only the scale of fp4 is one per row."""
+    return packed(w), packed(scale) if kind == "fp4" else scale
+
+
+@case("packed_linear")
+def packed_linear():
+    for kind, s, n, k in [
+        ("f32", 1, 16, 3),
+        ("f32", 5, 48, 33),
+        ("bf16", 1, 64, 64),
+        ("bf16", 3, 16, 90),
+        ("bf16", 17, 32, 38),
+        ("fp8", 1, 64, 256),
+        ("fp8", 2, 144, 200),
+        ("fp8", 16, 32, 132),
+        ("fp8", 3, 272, 20),
+        ("fp4", 1, 64, 128),
+        ("fp4", 2, 32, 72),
+        ("fp4", 7, 16, 40),
+        ("fp4", 1, 80, 8),
+    ]:
+        x, (w, scale) = normal(s, k), stored(kind, n, k)
+        flat = [v for row in product(x, w, scale) for v in row]
+        w, scale = packed_weight(kind, w, scale)
+        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
+        yield Case(text, [x, w] + ([scale] if scale else []), [((s, n), "f32", flat)])
+    for kind, s, g, n, k in [("bf16", 3, 2, 16, 32), ("fp8", 2, 3, 128, 160), ("fp8", 1, 2, 32, 24), ("fp4", 2, 2, 16, 64)]:
+        x, (w, scale) = normal(s, g, k), stored(kind, n, k, (g,))
+        flat = [0.0] * (s * g * n)
+        for i in range(g):
+            rows = Tensor((s, k), "f32", [v for row in range(s) for v in x[row, i]])
+            for row, values in enumerate(product(rows, part(w, i), scale and part(scale, i))):
+                flat[(row * g + i) * n : (row * g + i + 1) * n] = values
+        w, scale = packed_weight(kind, w, scale)
+        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
+        yield Case(text, [x, w] + ([scale] if scale else []), [((s, g, n), "f32", flat)])
+
+
+@case("gemm")
+def gemm():
+    """Numbers of rows on both sides of the register tiles, blocks of K that end early, and a tile of three groups."""
+    for kind, s, n, k in [
+        ("f32", 17, 64, 129),
+        ("f32", 100, 16, 1030),
+        ("bf16", 18, 64, 1028),
+        ("bf16", 127, 48, 90),
+        ("fp8", 17, 128, 1156),
+        ("fp8", 35, 192, 388),
+        ("fp8", 128, 16, 20),
+        ("fp4", 23, 64, 1064),
+        ("fp4", 64, 80, 72),
+        ("fp4", 515, 16, 40),
+    ]:
+        x, (w, scale) = normal(s, k), stored(kind, n, k)
+        flat = [v for row in product(x, w, scale) for v in row]
+        w, scale = packed_weight(kind, w, scale)
+        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
+        yield Case(text, [x, w] + ([scale] if scale else []), [((s, n), "f32", flat)])
+
+
+@case("gemm_bf16")
+def gemm_bf16():
+    """Rows of bf16."""
+    for kind, s, n, k in [
+        ("f32", 17, 16, 37),
+        ("bf16", 18, 64, 1028),
+        ("bf16", 127, 48, 90),
+        ("fp8", 35, 192, 388),
+        ("fp8", 130, 16, 20),
+        ("fp4", 23, 64, 1064),
+        ("fp4", 64, 80, 72),
+    ]:
+        x, (w, scale) = normal_bf16(s, k), stored(kind, n, k)
+        flat = [v for row in product(x, w, scale) for v in row]
+        w, scale = packed_weight(kind, w, scale)
+        yield Case.kernel("gemm", [x, w] + ([scale] if scale else []), ((s, n), "f32", flat))
+
+
+@case("grouped_gemm")
+def grouped_gemm():
+    """Experts of 1 to 7 rows and of many: every remainder of a register tile, from a list and without one."""
+    for kind, n, k, gathered in [
+        ("f32", 16, 33, True),
+        ("bf16", 64, 130, True),
+        ("bf16", 48, 20, False),
+        ("fp8", 144, 140, True),
+        ("fp8", 64, 260, False),
+        ("fp4", 64, 136, True),
+        ("fp4", 32, 1032, False),
+    ]:
+        counts = {0: 1, 2: 2, 3: 3, 4: 4, 6: 5, 7: 6, 8: 7, 9: 103}
+        total, tokens = sum(counts.values()) + 9, 19
+        source = [RANDOM.randrange(tokens) for _ in range(total - 9)] + [0] * 9
+        x = normal(tokens if gathered else total, k)
+        w, scale = stored(kind, n, k, (11,))
+        experts, offsets, flat, first = [], [0], [None] * (total * n), 0
+        for e, count in counts.items():
+            rows = [source[p] if gathered else p for p in range(first, first + count)]
+            values = product(Tensor((count, k), "f32", [v for r in rows for v in x[r]]), part(w, e), scale and part(scale, e))
+            flat[first * n : (first + count) * n] = [v for row in values for v in row]
+            first += count
+            experts.append(e)
+            offsets.append(first)
+        w, scale = packed_weight(kind, w, scale)
+        lists = [integers(*experts, -1, -1, -1), integers(*offsets, first, first, first)]
+        inputs = [x, w] + ([scale] if scale else []) + lists + ([integers(*source)] if gathered else [])
+        at = 3 if scale else 2
+        text = "v4.grouped_linear {0}, {1} " + ("scale {2} " if scale else "") + f"experts {{{at}}}, {{{at + 1}}} "
+        yield Case(text + (f"rows {{{at + 2}}} " if gathered else ""), inputs, [((total, n), "f32", flat)])
+
+
 @case("linear")
 def linear():
     for kind, s, n, k in [
@@ -225,16 +358,28 @@ def linear():
         yield Case(text, [x, w] + ([scale] if scale else []), [((s, g, n), "f32", flat)])
 
 
+@case("packed_grouped_linear")
+def packed_grouped_linear():
+    shapes = [("bf16", 32, 48, True), ("fp4", 16, 96, True), ("fp8", 144, 136, True), ("f32", 16, 20, False)]
+    yield from grouped_cases([*shapes, ("fp4", 48, 40, False)], packed_weight)
+
+
 @case("grouped_linear")
 def grouped_linear():
+    shapes = [("bf16", 6, 48, True), ("fp4", 4, 96, True), ("fp8", 130, 136, True), ("f32", 3, 20, False)]
+    yield from grouped_cases([*shapes, ("fp4", 5, 32, False)], lambda kind, w, scale: (w, scale))
+    # One pair: the form of a decode step with one expert per token.
+    x, (w, scale) = normal(1, 64), stored("fp4", 8, 64, (3,))
+    yield Case(
+        "v4.grouped_linear {0}, {1} scale {2} experts {3}, {4} rows {5}",
+        [x, w, scale, integers(2), integers(0, 1), integers(0)],
+        [((1, 8), "f32", product(x, part(w, 2), part(scale, 2))[0])],
+    )
+
+
+def grouped_cases(shapes, layout):
     # Rows of 3 tokens go to experts 1 (0 pairs left out), 3 and 4; the list ends early.
-    for kind, n, k, gathered in [
-        ("bf16", 6, 48, True),
-        ("fp4", 4, 96, True),
-        ("fp8", 130, 136, True),
-        ("f32", 3, 20, False),
-        ("fp4", 5, 32, False),
-    ]:
+    for kind, n, k, gathered in shapes:
         counts, order, total = {1: 3, 3: 1, 4: 19}, [1, 3, 4], 25
         source = [RANDOM.randrange(3) for _ in range(23)] + [0, 0]
         x = normal(3 if gathered else total, k)
@@ -246,18 +391,12 @@ def grouped_linear():
             for p in range(offsets[a], offsets[a + 1]):
                 row = Tensor((1, k), "f32", x[source[p] if gathered else p])
                 flat[p * n : (p + 1) * n] = product(row, part(w, e), scale and part(scale, e))[0]
+        w, scale = layout(kind, w, scale)
         inputs = [x, w] + ([scale] if scale else []) + [experts, offsets] + ([integers(*source)] if gathered else [])
         names = iter(range(2, 9))
         text = "v4.grouped_linear {0}, {1} " + (f"scale {{{next(names)}}} " if scale else "")
         text += f"experts {{{next(names)}}}, {{{next(names)}}} " + (f"rows {{{next(names)}}} " if gathered else "") + ""
         yield Case(text, inputs, [((total, n), "f32", flat)])
-    # One pair: the form of a decode step with one expert per token.
-    x, (w, scale) = normal(1, 64), stored("fp4", 8, 64, (3,))
-    yield Case(
-        "v4.grouped_linear {0}, {1} scale {2} experts {3}, {4} rows {5}",
-        [x, w, scale, integers(2), integers(0, 1), integers(0)],
-        [((1, 8), "f32", product(x, part(w, 2), part(scale, 2))[0])],
-    )
 
 
 # ---------------------------------------------------------------------------------------------------- rows
@@ -345,9 +484,14 @@ def rope():
         yield Case("v4.rope {0}, {1} " + ("inverse " if inverse else "") + "", [x, table], [(shape, "f32", flat)])
 
 
+@case("hadamard_wide")
+def hadamard_wide():
+    return hadamard([(1, 16), (2, 3, 32), (1, 17, 128), (5, 512)])
+
+
 @case("hadamard")
-def hadamard():
-    for shape in [(2, 1), (3, 8), (1, 32), (2, 2, 16), (1, 128)]:
+def hadamard(shapes=((2, 1), (3, 8), (1, 32), (2, 2, 16), (1, 128))):
+    for shape in shapes:
         x, flat, d = normal(*shape), [], shape[-1]
         for r in range(math.prod(shape[:-1])):
             row = x.values[r * d : (r + 1) * d]
@@ -457,6 +601,33 @@ def mixed(v, fn, eps):
     return [math.fsum(a * b for a, b in zip(v, fn[i])) * rho for i in range(fn.shape[0])]
 
 
+def hc_pre_case(s, n, d):
+    streams, fn = normal(s, n, d), normal(n * (2 + n), n * d, scale=0.2)
+    scale, base = normal(3), normal(n * (2 + n))
+    xs, posts, combs = [], [], []
+    for r in range(s):
+        m = mixed(streams[r], fn, 1e-6)
+        pre = [sigmoid(m[j] * scale[0] + base[j]) + 1e-3 for j in range(n)]
+        posts += [2 * sigmoid(m[n + j] * scale[1] + base[n + j]) for j in range(n)]
+        z = [[m[2 * n + n * j + k] * scale[2] + base[2 * n + n * j + k] for k in range(n)] for j in range(n)]
+        combs += [v for row in balanced(z, 1e-3, 4) for v in row]
+        xs += [math.fsum(pre[j] * streams[r, j, i] for j in range(n)) for i in range(d)]
+    case = Case(
+        "v4.hc_pre {0}, {1}, {2}, {3} eps 1.0e-6 hc_eps 1.0e-3 iterations 4",
+        [streams, fn, scale, base],
+        [((s, d), "f32", xs), ((s, n), "f32", posts), ((s, n, n), "f32", combs)],
+        tolerance=1e-5,
+    )
+    return case, streams
+
+
+@case("hc_pre_wide")
+def hc_pre_wide():
+    # Columns in parts when rows are few; streams that are no multiple of the parts.
+    for s, n, d in [(1, 4, 512), (2, 4, 768), (1, 4, 2048), (1, 3, 1040), (9, 4, 256)]:
+        yield hc_pre_case(s, n, d)[0]
+
+
 @case("hyper_connections")
 def hyper_connections():
     x, y = normal(2, 5), normal(2, 3, 5)
@@ -468,22 +639,8 @@ def hyper_connections():
         flat = [v for r in range(s) for row in balanced([z[r, j] for j in range(n)], 1e-6, iterations) for v in row]
         yield Case(f"v4.sinkhorn {{0}} eps 1.0e-6 iterations {iterations}", [z], [((s, n, n), "f32", flat)])
     for s, n, d in [(2, 4, 24), (1, 4, 6), (3, 2, 40)]:
-        streams, fn = normal(s, n, d), normal(n * (2 + n), n * d, scale=0.2)
-        scale, base = normal(3), normal(n * (2 + n))
-        xs, posts, combs = [], [], []
-        for r in range(s):
-            m = mixed(streams[r], fn, 1e-6)
-            pre = [sigmoid(m[j] * scale[0] + base[j]) + 1e-3 for j in range(n)]
-            posts += [2 * sigmoid(m[n + j] * scale[1] + base[n + j]) for j in range(n)]
-            z = [[m[2 * n + n * j + k] * scale[2] + base[2 * n + n * j + k] for k in range(n)] for j in range(n)]
-            combs += [v for row in balanced(z, 1e-3, 4) for v in row]
-            xs += [math.fsum(pre[j] * streams[r, j, i] for j in range(n)) for i in range(d)]
-        yield Case(
-            "v4.hc_pre {0}, {1}, {2}, {3} eps 1.0e-6 hc_eps 1.0e-3 iterations 4",
-            [streams, fn, scale, base],
-            [((s, d), "f32", xs), ((s, n), "f32", posts), ((s, n, n), "f32", combs)],
-            tolerance=1e-5,
-        )
+        case, streams = hc_pre_case(s, n, d)
+        yield case
         f, post, comb = normal(s, d), normal(s, n), normal(s, n, n)
         flat = [
             post[r, k] * f[r, i] + math.fsum(comb[r, j, k] * streams[r, j, i] for j in range(n))
@@ -871,11 +1028,16 @@ def emit(cases):
         text = c.text
         for i, name in enumerate(names):
             text = text.replace(f"{{{i}}}", name)
-        text = f"{text} : {signature}"
+        prelude = []
+        if text.startswith("v4.kernel"):
+            prelude = [f"  %out = tensor.empty() : {results[0]}"]
+        else:
+            text = f"{text} : {signature}"
         arguments = ", ".join(f"{n}: {t}" for n, t in zip(names, types))
         values = ", ".join(f"%r#{i}" for i in range(len(results)))
         out += [
             f"func.func private @case{number}({arguments}) -> ({', '.join(results)}) {{",
+            *prelude,
             f"  %r:{len(results)} = {text}",
             f"  return {values} : {', '.join(results)}",
             "}",

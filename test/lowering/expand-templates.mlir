@@ -1,26 +1,6 @@
-// RUN: v4-opt %s --pass-pipeline='builtin.module(func.func(v4-select-templates))' | FileCheck %s --check-prefix=SELECT
 // RUN: v4-opt %s --pass-pipeline='builtin.module(func.func(v4-expand-templates))' | FileCheck %s
-// The attention and indexer templates: which tiles they take, and the loops that they consist of. What they compute is
-// tested in attention-kernels.test.
-
-// SELECT-LABEL: func.func @tiles
-// SELECT: v4.kernel "top_k" ins({{.*}}) -> {{.*}} {ratio = 4 : i64}
-// SELECT: v4.kernel "index_top_k" {{.*}} {ratio = 4 : i64, scale = 2.500000e-01 : f32}
-// SELECT: v4.kernel "attention" {{.*}} {ratio = 4 : i64, scale = 2.500000e-01 : f32, selected, window = 8 : i64}
-// Several rows are no tile.
-// SELECT: v4.top_k
-func.func @tiles(%q: tensor<1x4x16xf32>, %w: tensor<1x4xf32>, %keys: tensor<64x16xf32>, %p: tensor<1xi32>,
-                 %ring: tensor<8x16xf32>, %sink: tensor<4xf32>, %span: tensor<2xi32>, %scores: tensor<1x64xf32>,
-                 %rows: tensor<2x64xf32>) -> (tensor<1x8xi32>, tensor<1x4x16xf32>, tensor<2x8xi32>) {
-  %a = v4.top_k %scores visible %p ratio 4 : (tensor<1x64xf32>, tensor<1xi32>) -> tensor<1x8xi32>
-  %b = v4.index_top_k %q, %w, %keys, %p ratio 4 scale 0.25
-      : (tensor<1x4x16xf32>, tensor<1x4xf32>, tensor<64x16xf32>, tensor<1xi32>) -> tensor<1x8xi32>
-  %c = v4.sparse_attention %q, %ring, %sink, %p, %span entries %keys ratio 4 selected %b window 8 scale 0.25
-      : (tensor<1x4x16xf32>, tensor<8x16xf32>, tensor<4xf32>, tensor<1xi32>, tensor<2xi32>, tensor<64x16xf32>,
-         tensor<1x8xi32>) -> tensor<1x4x16xf32>
-  %d = v4.top_k %rows : (tensor<2x64xf32>) -> tensor<2x8xi32>
-  return %a, %c, %d : tensor<1x8xi32>, tensor<1x4x16xf32>, tensor<2x8xi32>
-}
+// The loops that templates consist of. What they compute is tested in attention-kernels.test; packed weights are in
+// gemm-bodies.mlir.
 
 // Both products are loops of multiply-adds whose sums stay in registers: over channels, 8 keys x 2 groups of heads; over
 // keys, 4 heads x 4 vectors of channels. Selected rows are asked for ahead.
@@ -51,5 +31,24 @@ func.func @attention(%q: memref<1x32x64xf32>, %w: memref<128x64xf32>, %sink: mem
 // CHECK: vector.compressstore
 func.func @top_k(%scores: memref<1x100000xf32>, %out: memref<1x8xi32>) {
   v4.kernel "top_k" ins(%scores : memref<1x100000xf32>) outs(%out : memref<1x8xi32>)
+  return
+}
+
+// Seven strides of 128: four within vectors, three between them.
+// CHECK-LABEL: func.func @hadamard
+// CHECK-COUNT-32: vector.shuffle
+// CHECK-NOT: vector.shuffle
+// CHECK: arith.subf
+func.func @hadamard(%x: memref<1x128xf32>, %y: memref<1x128xf32>) {
+  v4.kernel "hadamard" ins(%x : memref<1x128xf32>) outs(%y : memref<1x128xf32>)
+  return
+}
+
+// 24 products and the sum of squares stay in registers.
+// CHECK-LABEL: func.func @hc_mix
+// CHECK: iter_args({{(%[a-z0-9_]+ = %[a-z0-9_]+(, )?){25}}})
+func.func @hc_mix(%x: memref<1x4x1024xf32>, %fn: memref<24x4096xf32>, %part: index, %y: memref<1x1x25xf32>) {
+  v4.kernel "hc_mix" ins(%x, %fn, %part : memref<1x4x1024xf32>, memref<24x4096xf32>, index) outs(%y : memref<1x1x25xf32>)
+      {columns = 256 : i64}
   return
 }
