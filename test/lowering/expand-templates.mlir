@@ -46,7 +46,11 @@ func.func @hadamard(%x: memref<1x128xf32>, %y: memref<1x128xf32>) {
 
 // 24 products and the sum of squares stay in registers.
 // CHECK-LABEL: func.func @hc_mix
-// CHECK: iter_args({{(%[a-z0-9_]+ = %[a-z0-9_]+(, )?){25}}})
+// CHECK: scf.for {{.*}} iter_args(
+// CHECK: vector.load %arg0
+// CHECK-COUNT-24: vector.load %arg1
+// CHECK: scf.yield
+// CHECK-COUNT-25: vector.reduction <add>
 func.func @hc_mix(%x: memref<1x4x1024xf32>, %fn: memref<24x4096xf32>, %part: index, %y: memref<1x1x25xf32>) {
   v4.kernel "hc_mix" ins(%x, %fn, %part : memref<1x4x1024xf32>, memref<24x4096xf32>, index) outs(%y : memref<1x1x25xf32>)
       {columns = 256 : i64}
