@@ -170,12 +170,13 @@ def SelectTemplatesPass : Pass<"v4-select-templates", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::tensor::TensorDialect"];
 }
 
-def SplitKeysPass : Pass<"v4-split-keys", "::mlir::func::FuncOp"> {
-  let summary = "cut the keys of attention and indexer into parts when rows are few";
+def SplitReductionsPass : Pass<"v4-split-reductions", "::mlir::func::FuncOp"> {
+  let summary = "cut reductions into parts when rows are few";
   let description = [{
-    `v4.sparse_attention` and `v4.index_top_k` of few rows become two phases each: a grid over rows and parts of the keys, so that a row alone
-    occupies all threads and every key is read once for all heads, and a grid that combines the parts in order. The number of parts follows
-    from the shapes; which keys belong to a part, from the number of keys that a row sees. Calls of many rows stay; their tiles are whole rows.
+    `v4.sparse_attention`, `v4.index_top_k` and `v4.hc_pre` of few rows become two phases each: a grid over rows and parts of the keys (of
+    `v4.hc_pre`: of the columns), so that a row alone occupies all threads and every key is read once for all heads, and a grid that combines
+    the parts in order. The number of parts follows from the shapes; which keys belong to a part, from the number of keys that a row sees.
+    Calls of many rows stay; their tiles are whole rows.
 
     ```mlir
     %0 = v4.sparse_attention %q, %ring, %sink, %positions, %span window 128 scale 0.125 : (tensor<1x64x64xf32>, ..) -> tensor<1x64x64xf32>

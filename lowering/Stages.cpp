@@ -56,7 +56,7 @@ static void buildTiles(OpPassManager &pm) {
   pm.addPass(createOutlineGroupsPass());
   OpPassManager &func = pm.nest<ModuleOp>().nest<func::FuncOp>();
   // 2. Ops are cut into tiles while they are still v4 ops: only they know their loops.
-  func.addPass(createSplitKeysPass());
+  func.addPass(createSplitReductionsPass());
   func.addPass(createFormPhasesPass());
   // 3. A tile is replaced by its definition, then tiled to registers and vectorised.
   func.addPass(createSelectTemplatesPass());

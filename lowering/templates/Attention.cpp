@@ -35,7 +35,6 @@ public:
   LogicalResult expand();
 
 private:
-  int64_t attribute(StringRef name) { return cast<IntegerAttr>(op->getAttr(name)).getInt(); }
   void findKeys();
   void loadBlock(Value first, Value count);
   void weigh(Value count);
@@ -112,7 +111,7 @@ void Attention::loadBlock(Value first, Value count) {
 
 void Attention::weigh(Value count) {
   Value zero = index(0);
-  Value factor = splat(f32s(), cast<FloatAttr>(op->getAttr("scale")).getValueAsDouble());
+  Value factor = splat(f32s(), number("scale"));
   // 1. Logits. Rows of the tile past `count` hold what was there before; nothing reads their logits.
   auto product = [&](Value group, int64_t size) {
     loop(zero, count, kKeys, [&](Value key) {

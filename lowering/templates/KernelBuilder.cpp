@@ -53,6 +53,18 @@ Value KernelBuilder::mulAdd(Value a, Value b, Value c) {
   return arith::AddFOp::create(*this, product, c, kContract);
 }
 
+Value KernelBuilder::widen(Value value) {
+  if (getElementTypeOrSelf(value.getType()).isF32())
+    return value;
+  Type type = getF32Type();
+  if (auto vector = dyn_cast<VectorType>(value.getType()))
+    type = vector.clone(type);
+  return arith::ExtFOp::create(*this, type, value);
+}
+Value KernelBuilder::sum(Value vector) {
+  return vector::ReductionOp::create(*this, vector::CombiningKind::ADD, vector, arith::FastMathFlags::reassoc);
+}
+
 Value KernelBuilder::scratch(ArrayRef<int64_t> shape, Type element) {
   OpBuilder::InsertionGuard guard(*this);
   setInsertionPointToStart(&op->getParentOfType<FunctionOpInterface>().getFunctionBody().front());
@@ -174,16 +186,12 @@ Value KernelBuilder::e2m1(Value codes) {
 }
 
 void KernelBuilder::widenRow(Value source, ValueRange from, int64_t width, Value tile, Value to) {
-  Type element = cast<MemRefType>(source.getType()).getElementType();
-  if (element.isInteger(8))
+  if (cast<MemRefType>(source.getType()).getElementType().isInteger(8))
     return unpackRow(source, from, width, tile, to);
   auto part = [&](Value column, int64_t lanes) {
     SmallVector<Value> at(from);
     at.push_back(column);
-    Value loaded = load(source, at, lanes);
-    if (!element.isF32())
-      loaded = arith::ExtFOp::create(*this, f32s(lanes), loaded);
-    return loaded;
+    return widen(load(source, at, lanes));
   };
   int64_t whole = width / kVector * kVector;
   if (whole < width) {
@@ -236,9 +244,7 @@ Value KernelBuilder::packHeads(Value query) {
     SmallVector<Value> rows;
     for (int64_t i = 0; i < kVector; ++i) {
       Value head = min(add(mul(group, kVector), i), index(heads - 1));
-      Value row = load(query, {index(0), head, column}, lanes);
-      if (!type.getElementType().isF32())
-        row = arith::ExtFOp::create(*this, f32s(lanes), row);
+      Value row = widen(load(query, {index(0), head, column}, lanes));
       if (lanes < kVector)
         row = vector::InsertStridedSliceOp::create(*this, row, splat(f32s(), 0), ArrayRef<int64_t>{0},
                                                    ArrayRef<int64_t>{1});

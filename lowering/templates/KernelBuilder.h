@@ -56,6 +56,10 @@ public:
   Value broadcast(Value scalar, int64_t lanes = kVector) {
     return vector::BroadcastOp::create(*this, VectorType::get({lanes}, scalar.getType()), scalar);
   }
+  /// A stored number or vector as f32.
+  Value widen(Value value);
+  /// The sum of the lanes, in an order that the target fixes.
+  Value sum(Value vector);
   /// A signed integer as index, and back.
   Value toIndex(Value integer) { return arith::IndexCastOp::create(*this, getIndexType(), integer); }
   Value toI32(Value index) { return arith::IndexCastOp::create(*this, getI32Type(), index); }
@@ -91,6 +95,10 @@ public:
   /// heads from group `group`, by row, then group. Each is one chain over ascending channels.
   SmallVector<Value> dots(Value tile, Value first, Value packed, Value group, std::pair<int64_t, int64_t> count,
                           int64_t width);
+
+  // Parameters of the kernel.
+  int64_t attribute(StringRef name) { return cast<IntegerAttr>(op->getAttr(name)).getInt(); }
+  double number(StringRef name) { return cast<FloatAttr>(op->getAttr(name)).getValueAsDouble(); }
 
   KernelOp op;
 

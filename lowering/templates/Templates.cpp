@@ -19,6 +19,9 @@ ArrayRef<v4::KernelTemplate> v4::getKernelTemplates() {
       {"top_k", selectTopK, expandTopK},
       {"index_top_k", selectIndexTopK, expandIndexTopK},
       {"merge_top_k", nullptr, expandMergeTopK},
+      {"hc_mix", nullptr, expandHcMix},
+      {"hc_close", nullptr, expandHcClose},
+      {"hadamard", selectHadamard, expandHadamard},
   };
   return templates;
 }

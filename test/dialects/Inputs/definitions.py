@@ -539,9 +539,14 @@ def rope():
         yield Case("v4.rope {0}, {1} " + ("inverse " if inverse else "") + "", [x, table], [(shape, "f32", flat)])
 
 
+@case("hadamard_wide")
+def hadamard_wide():
+    return hadamard([(1, 16), (2, 3, 32), (1, 17, 128), (5, 512)])
+
+
 @case("hadamard")
-def hadamard():
-    for shape in [(2, 1), (3, 8), (1, 32), (2, 2, 16), (1, 128)]:
+def hadamard(shapes=((2, 1), (3, 8), (1, 32), (2, 2, 16), (1, 128))):
+    for shape in shapes:
         x, flat, d = normal(*shape), [], shape[-1]
         for r in range(math.prod(shape[:-1])):
             row = x.values[r * d : (r + 1) * d]
@@ -651,6 +656,33 @@ def mixed(v, fn, eps):
     return [math.fsum(a * b for a, b in zip(v, fn[i])) * rho for i in range(fn.shape[0])]
 
 
+def hc_pre_case(s, n, d):
+    streams, fn = normal(s, n, d), normal(n * (2 + n), n * d, scale=0.2)
+    scale, base = normal(3), normal(n * (2 + n))
+    xs, posts, combs = [], [], []
+    for r in range(s):
+        m = mixed(streams[r], fn, 1e-6)
+        pre = [sigmoid(m[j] * scale[0] + base[j]) + 1e-3 for j in range(n)]
+        posts += [2 * sigmoid(m[n + j] * scale[1] + base[n + j]) for j in range(n)]
+        z = [[m[2 * n + n * j + k] * scale[2] + base[2 * n + n * j + k] for k in range(n)] for j in range(n)]
+        combs += [v for row in balanced(z, 1e-3, 4) for v in row]
+        xs += [math.fsum(pre[j] * streams[r, j, i] for j in range(n)) for i in range(d)]
+    case = Case(
+        "v4.hc_pre {0}, {1}, {2}, {3} eps 1.0e-6 hc_eps 1.0e-3 iterations 4",
+        [streams, fn, scale, base],
+        [((s, d), "f32", xs), ((s, n), "f32", posts), ((s, n, n), "f32", combs)],
+        tolerance=1e-5,
+    )
+    return case, streams
+
+
+@case("hc_pre_wide")
+def hc_pre_wide():
+    # Columns in parts when rows are few; streams that are no multiple of the parts.
+    for s, n, d in [(1, 4, 512), (2, 4, 768), (1, 4, 2048), (1, 3, 1536)]:
+        yield hc_pre_case(s, n, d)[0]
+
+
 @case("hyper_connections")
 def hyper_connections():
     x, y = normal(2, 5), normal(2, 3, 5)
@@ -662,22 +694,8 @@ def hyper_connections():
         flat = [v for r in range(s) for row in balanced([z[r, j] for j in range(n)], 1e-6, iterations) for v in row]
         yield Case(f"v4.sinkhorn {{0}} eps 1.0e-6 iterations {iterations}", [z], [((s, n, n), "f32", flat)])
     for s, n, d in [(2, 4, 24), (1, 4, 6), (3, 2, 40)]:
-        streams, fn = normal(s, n, d), normal(n * (2 + n), n * d, scale=0.2)
-        scale, base = normal(3), normal(n * (2 + n))
-        xs, posts, combs = [], [], []
-        for r in range(s):
-            m = mixed(streams[r], fn, 1e-6)
-            pre = [sigmoid(m[j] * scale[0] + base[j]) + 1e-3 for j in range(n)]
-            posts += [2 * sigmoid(m[n + j] * scale[1] + base[n + j]) for j in range(n)]
-            z = [[m[2 * n + n * j + k] * scale[2] + base[2 * n + n * j + k] for k in range(n)] for j in range(n)]
-            combs += [v for row in balanced(z, 1e-3, 4) for v in row]
-            xs += [math.fsum(pre[j] * streams[r, j, i] for j in range(n)) for i in range(d)]
-        yield Case(
-            "v4.hc_pre {0}, {1}, {2}, {3} eps 1.0e-6 hc_eps 1.0e-3 iterations 4",
-            [streams, fn, scale, base],
-            [((s, d), "f32", xs), ((s, n), "f32", posts), ((s, n, n), "f32", combs)],
-            tolerance=1e-5,
-        )
+        case, streams = hc_pre_case(s, n, d)
+        yield case
         f, post, comb = normal(s, d), normal(s, n), normal(s, n, n)
         flat = [
             post[r, k] * f[r, i] + math.fsum(comb[r, j, k] * streams[r, j, i] for j in range(n))
@@ -1018,6 +1036,14 @@ def bf16():
     x, weight = Tensor((1, 8), "bf16", [bf16_code(v) for v in [3.0, -3.0] * 4]), normal(8)
     flat = [math.copysign(1, x[0, i]) * weight[i] for i in range(8)]
     yield Case("v4.rms_norm {0} weight {1} eps 0.0", [x, weight], [((1, 8), "bf16", rounded(flat))])
+    # The official head norm, step by step.
+    x, flat = normal_bf16(2, 3, 20, scale=0.7), []
+    for s in range(2):
+        for h in range(3):
+            mean = round_bf16(math.fsum(round_bf16(v * v) for v in x[s, h]) / 20)
+            rho = round_bf16(1 / math.sqrt(round_bf16(mean + 0.01)))
+            flat += [v * rho for v in x[s, h]]
+    yield Case("v4.rms_norm {0} eps 1.0e-2 rounded", [x], [((2, 3, 20), "bf16", rounded(flat))])
     x = Tensor((1, 2, 4), "bf16", [bf16_code(v) for v in [1.0, 3.0, -2.5, 7.0, 0.5, 2.0, 129.0, -3.0]])
     sums = [[a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d] for a, b, c, d in (x[0, 0], x[0, 1])]
     yield Case("v4.hadamard {0}", [x], [((1, 2, 4), "bf16", rounded([v / 2 for row in sums for v in row]))])
