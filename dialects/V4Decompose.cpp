@@ -46,9 +46,17 @@ Results RmsNormOp::decomposeOperation(OpBuilder &b) {
   SmallVector<unsigned> all = loops(last + 1), rows = loops(last);
   int64_t width = shapeOf(x).back();
 
-  Value squares = e.contract({x, all}, {x, all}, {e.filled(shapeOf(x).drop_back(), e.f32(0)), rows}, last);
-  Value scale = e.map(squares, e.empty(shapeOf(squares)),
-                      [&](ValueRange args) { return e.inverseRoot(args[0], width, getEps()); });
+  auto step = [&](Value value) { return getRounded() ? e.roundToBF16(value) : value; };
+  Arg zero = {e.filled(shapeOf(x).drop_back(), e.f32(0)), rows};
+  Value squares = getRounded() ? e.sum({{x, all}}, zero, last, [&](ValueRange a) { return step(e.mul(a[0], a[0])); })
+                               : e.contract({x, all}, {x, all}, zero, last);
+  Value scale = e.map(squares, e.empty(shapeOf(squares)), [&](ValueRange args) {
+    if (!getRounded())
+      return e.inverseRoot(args[0], width, getEps());
+    Value mean = step(e.div(args[0], e.f32(width)));
+    Value shifted = step(e.add(mean, e.f32(getEps().convertToFloat())));
+    return step(e.div(e.f32(1), math::SqrtOp::create(e, shifted)));
+  });
   SmallVector<Arg> inputs = {{x, all}, {scale, rows}};
   if (getWeight())
     inputs.push_back({getWeight(), {last}});

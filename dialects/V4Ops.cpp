@@ -198,6 +198,8 @@ LogicalResult LinearOp::verify() {
 
 LogicalResult RmsNormOp::verify() {
   Shapes shapes(*this);
+  if (getRounded() && getWeight())
+    return emitOpError("expected no weight with rounded, found one");
   return success(succeeded(checkRows(*this, shapes, getInput())) &&
                  succeeded(shapes.check("weight", getWeight(), {"D"})) &&
                  succeeded(checkSameType(*this, "result", getResult(), getInput())) &&

@@ -134,7 +134,9 @@ def V4_RmsNormOp : V4_TiledOp<"rms_norm", [], [V4_Rowwise]> {
     y = w * (x / sqrt(mean(x^2) + eps))
     ```
 
-    `x [S, D]` or `[S, h, D]`, `w [D]` optional (f32 or bf16), `y` as `x`.
+    `x [S, D]` or `[S, h, D]`, `w [D]` optional (f32 or bf16), `y` as `x`. With `rounded`, without weight, the rounding
+    points of the official head norm (spec 3.2): the squares, their mean, the mean with eps and its inverse root are
+    rounded to bf16 one after the other.
 
     ```mlir
     func.func @rms_norm(%x: tensor<4x64xf32>, %w: tensor<64xbf16>) -> tensor<4x64xf32> {
@@ -143,9 +145,11 @@ def V4_RmsNormOp : V4_TiledOp<"rms_norm", [], [V4_Rowwise]> {
     }
     ```
   }];
-  let arguments = (ins V4_Float:$input, Optional<V4_Float>:$weight, F32Attr:$eps);
+  let arguments = (ins V4_Float:$input, Optional<V4_Float>:$weight, F32Attr:$eps, UnitAttr:$rounded);
   let results = (outs V4_Float:$result);
-  let assemblyFormat = "$input (`weight` $weight^)? `eps` $eps attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $input (`weight` $weight^)? `eps` $eps (`rounded` $rounded^)? attr-dict `:` functional-type(operands, results)
+  }];
 }
 
 def V4_RopeTableOp : V4_TiledOp<"rope_table"> {

@@ -99,7 +99,9 @@ Value BlockBuilder::groupedLinear(StringRef name, Value input, std::pair<Value, 
 }
 
 Value BlockBuilder::rmsNorm(StringRef name, Value input, Value weight) {
-  return create<RmsNormOp>(name, input.getType(), input, weight, f32Attr(c.rmsEps));
+  bool rounded = form.numerics == Numerics::Reference && !weight;
+  return create<RmsNormOp>(name, input.getType(), input, weight, f32Attr(c.rmsEps),
+                           rounded ? b.getUnitAttr() : UnitAttr());
 }
 
 Value BlockBuilder::rope(StringRef name, Value input, Value table, bool inverse) {

@@ -775,6 +775,14 @@ def bf16():
     x, weight = Tensor((1, 8), "bf16", [bf16_code(v) for v in [3.0, -3.0] * 4]), normal(8)
     flat = [math.copysign(1, x[0, i]) * weight[i] for i in range(8)]
     yield Case("v4.rms_norm {0} weight {1} eps 0.0", [x, weight], [((1, 8), "bf16", rounded(flat))])
+    # The official head norm, step by step.
+    x, flat = normal_bf16(2, 3, 20, scale=0.7), []
+    for s in range(2):
+        for h in range(3):
+            mean = round_bf16(math.fsum(round_bf16(v * v) for v in x[s, h]) / 20)
+            rho = round_bf16(1 / math.sqrt(round_bf16(mean + 0.01)))
+            flat += [v * rho for v in x[s, h]]
+    yield Case("v4.rms_norm {0} eps 1.0e-2 rounded", [x], [((2, 3, 20), "bf16", rounded(flat))])
     x = Tensor((1, 2, 4), "bf16", [bf16_code(v) for v in [1.0, 3.0, -2.5, 7.0, 0.5, 2.0, 129.0, -3.0]])
     sums = [[a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d] for a, b, c, d in (x[0, 0], x[0, 1])]
     yield Case("v4.hadamard {0}", [x], [((1, 2, 4), "bf16", rounded([v / 2 for row in sums for v in row]))])
