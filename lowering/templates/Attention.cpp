@@ -311,7 +311,7 @@ LogicalResult v4::expandCombineAttention(KernelOp op, const TemplateTarget &targ
 
 bool v4::selectAttention(Operation *tile) {
   auto op = dyn_cast<SparseAttentionOp>(tile);
-  if (!op || op.getQuery().getType().getDimSize(0) != 1)
+  if (!op || op.getQuery().getType().getDimSize(0) != 1 || !computesInF32(op))
     return false;
   OpBuilder b(op);
   RankedTensorType type = op.getResult().getType();

@@ -14,7 +14,7 @@ constexpr int64_t kMaxWidth = 512;
 
 bool v4::selectHadamard(Operation *tile) {
   auto op = dyn_cast<HadamardOp>(tile);
-  if (!op)
+  if (!op || !computesInF32(op))
     return false;
   RankedTensorType type = op.getResult().getType();
   int64_t width = type.getShape().back();

@@ -10,6 +10,15 @@ using namespace mlir::v4;
 
 static bool isFloat(Value value) { return isa<FloatType>(getElementTypeOrSelf(value.getType())); }
 
+bool v4::computesInF32(Operation *op) {
+  auto isPlain = [](Type type) {
+    Type element = getElementTypeOrSelf(type);
+    return element.isF32() || element.isInteger(32) || element.isIndex();
+  };
+  return llvm::all_of(op->getOperandTypes(), isPlain) && llvm::all_of(op->getResultTypes(), isPlain) &&
+         !op->hasAttr("rounded");
+}
+
 /// Products and sums may become one multiply-add.
 constexpr arith::FastMathFlags kContract = arith::FastMathFlags::contract;
 

@@ -18,6 +18,10 @@ namespace mlir::v4 {
 /// Elements of a vector.
 constexpr int64_t kVector = 16;
 
+/// Whether an op computes on f32 alone and rounds nowhere: what the templates of attention, indexer, hyper-connections
+/// and rotation support. Others keep their decomposition.
+bool computesInF32(Operation *op);
+
 /// A builder that inserts in front of a `v4.kernel`. Scalars and vectors alike are operands of its arithmetic, which is
 /// chosen by the type of the first one; `index` and integers are unsigned unless a method says otherwise.
 class KernelBuilder : public ImplicitLocOpBuilder {

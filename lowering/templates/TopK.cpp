@@ -433,7 +433,7 @@ static KernelOp replaceRow(Operation *op, StringRef name) {
 
 bool v4::selectTopK(Operation *tile) {
   auto op = dyn_cast<TopKOp>(tile);
-  if (!op || op.getResult().getType().getDimSize(0) != 1)
+  if (!op || op.getResult().getType().getDimSize(0) != 1 || !computesInF32(op))
     return false;
   KernelOp kernel = replaceRow(op, "top_k");
   if (op.getPositions())
@@ -444,7 +444,7 @@ bool v4::selectTopK(Operation *tile) {
 
 bool v4::selectIndexTopK(Operation *tile) {
   auto op = dyn_cast<IndexTopKOp>(tile);
-  if (!op || op.getResult().getType().getDimSize(0) != 1)
+  if (!op || op.getResult().getType().getDimSize(0) != 1 || !computesInF32(op))
     return false;
   setIndexAttributes(op, replaceRow(op, "index_top_k"));
   op.erase();
