@@ -2,7 +2,7 @@
 // v4-split-reductions: keys of attention and indexer, and columns of hyper-connections, become parts when rows are few.
 
 #include "lowering/Passes.h"
-#include "lowering/templates/Templates.h"
+#include "lowering/templates/KernelBuilder.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -30,9 +30,6 @@ constexpr int64_t kCombinedHeads = 4;
 static int64_t countParts(int64_t rows, int64_t keys) {
   return rows >= kManyRows ? 1 : std::min<int64_t>(kMaxParts, llvm::divideCeil(keys, kPartKeys));
 }
-
-/// Lanes of a template's vectors.
-constexpr int64_t kVectorLanes = 16;
 
 static ArrayRef<int64_t> shapeOf(Value value) { return cast<RankedTensorType>(value.getType()).getShape(); }
 
@@ -138,9 +135,9 @@ private:
   static void splitMix(HcPreOp op) {
     ArrayRef<int64_t> shape = shapeOf(op.getStreams());
     int64_t rows = shape[0], streams = shape[1], width = shape[2], products = shapeOf(op.getFn())[0];
-    if (rows >= kManyRows || width % kVectorLanes)
+    if (rows >= kManyRows || width % kVector)
       return;
-    int64_t columns = largestDivisor(width / kVectorLanes, kPartColumns / kVectorLanes) * kVectorLanes;
+    int64_t columns = largestDivisor(width / kVector, kPartColumns / kVector) * kVector;
     int64_t parts = streams * width / columns;
     if (columns < kPartColumns / 4 || parts < kFewParts)
       return;

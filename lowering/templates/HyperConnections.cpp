@@ -47,12 +47,14 @@ LogicalResult v4::expandHcClose(KernelOp op, const TemplateTarget &target) {
   Value zero = b.index(0), one = b.f32(1), offset = b.f32(b.number("hc_eps"));
   // 1. Sums over the parts, in order; the root mean square.
   Value mixed = b.scratch({rows + 1}, b.getF32Type());
-  b.loop(zero, b.index(rows + 1), 1, [&](Value i) {
-    Value sum = b.loop(zero, b.index(sizeOf(parts, 1)), 1, {b.f32(0)}, [&](Value part, ValueRange sum) {
-      return SmallVector<Value>{b.add(sum[0], b.load(parts, {zero, part, i}))};
+  for (int64_t first = 0; first <= rows; first += kVector) {
+    int64_t lanes = std::min(kVector, rows + 1 - first);
+    Value at = b.index(first), sum = b.splat(b.f32s(lanes), 0);
+    sum = b.loop(zero, b.index(sizeOf(parts, 1)), 1, {sum}, [&](Value part, ValueRange sum) {
+      return SmallVector<Value>{b.add(sum[0], b.load(parts, {zero, part, at}, lanes))};
     })[0];
-    b.store(sum, mixed, i);
-  });
+    b.store(sum, mixed, at);
+  }
   Value mean = b.div(b.load(mixed, b.index(rows)), b.f32(static_cast<double>(n * width)));
   Value rho = b.div(one, math::SqrtOp::create(b, b.add(mean, b.f32(b.number("eps")))));
   // 2. Entries `first ..` of the mix, n at a time, with scale number `part` and their base.
