@@ -220,7 +220,7 @@ def VerifyStagePass : Pass<"v4-verify-stage", "::mlir::ModuleOp"> {
   let options = [Option<"stage", "stage", "std::string", "\"model\"", "model, graph, groups, tiles, buffers or kernels">];
 }
 
-def StoreBF16AsIntegersPass : Pass<"v4-store-bf16-as-integers"> {
+def StoreBf16AsIntegersPass : Pass<"v4-store-bf16-as-integers"> {
   let summary = "bf16 that is only moved, as i16";
   let description = [{
     Types and constants of bf16 become i16 of the same bits, in ops of the LLVM dialect that compute nothing with them: arithmetic was

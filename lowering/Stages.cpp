@@ -128,7 +128,7 @@ static void buildKernels(OpPassManager &pm, const LoweringOptions &options) {
   kernel.addPass(createConvertControlFlowToLLVMPass());
   kernel.addPass(createUBToLLVMConversionPass());
   if (!StringRef(options.features).contains("avx512bf16"))
-    kernel.addPass(createStoreBF16AsIntegersPass());
+    kernel.addPass(createStoreBf16AsIntegersPass());
   kernel.addPass(createReconcileUnrealizedCastsPass());
 }
 

@@ -14,7 +14,7 @@ namespace mlir::v4 {
 using namespace mlir;
 
 namespace {
-struct StoreBF16AsIntegersPass : v4::impl::StoreBF16AsIntegersPassBase<StoreBF16AsIntegersPass> {
+struct StoreBf16AsIntegersPass : v4::impl::StoreBf16AsIntegersPassBase<StoreBf16AsIntegersPass> {
   void runOnOperation() override {
     AttrTypeReplacer replacer;
     replacer.addReplacement([](BFloat16Type type) -> Type { return IntegerType::get(type.getContext(), 16); });
