@@ -1102,7 +1102,7 @@ def bf16():
 
 
 # ---------------------------------------------------------------------------------------------------- packed rows
-def packed(row, columns, kind):
+def pack_row(row, columns, kind):
     """The bytes of a packed row: codes of the first columns, the others as bf16, scales."""
     block, codes, scale_codes = (64 if kind == "e4m3" else 32), [], []
     for b in range(0, columns, block):
@@ -1130,30 +1130,30 @@ def packed_rows():
         for make in [normal, normal_bf16]:
             s, w = 3, 4
             kv, history = make(s, c), normal(w, c)
-            old = [packed(history[i], columns, kind) for i in range(w)]
+            old = [pack_row(history[i], columns, kind) for i in range(w)]
             assert len(old[0]) == width
             ring = Tensor((w, width), "i8", [b for row in old for b in row])
             after = list(old)
             for i in range(s):
-                after[(5 + i) % w] = packed(kv[i], columns, kind)
+                after[(5 + i) % w] = pack_row(kv[i], columns, kind)
             flat = [b for row in after for b in row]
             yield Case("v4.window_append {0}, {1}, {2}", [kv, ring, span(5, s)], [((w, width), "i8", flat)])
             one = Tensor((1, c), kv.element, kv.codes[:c])
-            after = old[:2] + [packed(kv[0], columns, kind)] + old[3:]
+            after = old[:2] + [pack_row(kv[0], columns, kind)] + old[3:]
             flat = [b for row in after for b in row]
             yield Case("v4.window_append {0}, {1}, {2}", [one, ring, span(6, 1)], [((w, width), "i8", flat)])
             # Entries 1 and 3, the second of which is not complete.
             yield Case(
                 "v4.cache_append {0}, {1}, {2} ratio 4",
                 [Tensor((2, c), kv.element, kv.codes[: 2 * c]), ring, integers(4, -1)],
-                [((w, width), "i8", [b for row in old[:1] + [packed(kv[0], columns, kind)] + old[2:] for b in row])],
+                [((w, width), "i8", [b for row in old[:1] + [pack_row(kv[0], columns, kind)] + old[2:] for b in row])],
             )
             flat = [v for i in range(w) for v in unpacked(history[(5 + i) % w], columns, kind)] + kv.values
             result = ((w + s, c), "f32", flat) if make is normal else ((w + s, c), "bf16", rounded(flat))
             yield Case("v4.window_context {0}, {1}, {2}", [kv, ring, span(5, s)], [result], tolerance=0)
     # What reads rows sees the numbers.
     history, entries, q, sink = normal(4, 76), normal(6, 76), normal(1, 2, 76), normal(2)
-    bytes_ = lambda rows, n: Tensor((n, 96), "i8", [b for i in range(n) for b in packed(rows[i], 64, "e4m3")])
+    bytes_ = lambda rows, n: Tensor((n, 96), "i8", [b for i in range(n) for b in pack_row(rows[i], 64, "e4m3")])
     keys = [unpacked(history[i], 64, "e4m3") for i in range(4)] + [unpacked(entries[j], 64, "e4m3") for j in (0, 2)]
     flat = []
     for h in range(2):
@@ -1171,7 +1171,7 @@ def packed_rows():
     flat = [0.25 * math.fsum(weights[0, h] * max(dot(q[0, h], row), 0) for h in range(3)) for row in wide]
     yield Case(
         "v4.index_scores {0}, {1}, {2}, {3} ratio 4 scale 0.25",
-        [q, weights, Tensor((5, 34), "i8", [b for k in range(5) for b in packed(keys[k], 64, "e2m1")]), integers(23)],
+        [q, weights, Tensor((5, 34), "i8", [b for k in range(5) for b in pack_row(keys[k], 64, "e2m1")]), integers(23)],
         [((1, 5), "f32", flat)],
     )
 
