@@ -247,7 +247,7 @@ Value BlockBuilder::attention(Value input, int64_t ratio, LayerValues &values) {
       create<SparseAttentionOp>("attn.core", query.getType(), query, window, values.weight("attn.attn_sink"),
                                 values.positions, values.span, entries, selected, b.getI64IntegerAttr(c.window),
                                 b.getI64IntegerAttr(ratio), f32Attr(1.0 / std::sqrt(static_cast<double>(c.headDim))),
-                                form.bf16() ? b.getUnitAttr() : UnitAttr());
+                                form.numerics == Numerics::Reference ? b.getUnitAttr() : UnitAttr());
   return outputProjection(rope("attn.o_rope", heads, values.table, /*inverse=*/true), values);
 }
 
