@@ -60,9 +60,10 @@ def ExpandTemplatesPass : Pass<"v4-expand-templates", "::mlir::func::FuncOp"> {
     Every `v4.kernel` becomes the loops and vectors of its template (`lowering/templates/`), for a processor with the instruction sets that
     `features` lists, in LLVM's spelling. Operands that a template does not support are an error.
   }];
-  let options = [Option<"features", "features", "std::string", "\"\"", "instruction sets of the processor, separated by commas">];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
-                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+  let options = [Option<"features", "features", "std::string", "\"\"", "instruction sets of the processor, separated by commas">,
+                 Option<"target", "target", "std::string", "\"cpu\"", "cpu, or a GPU: nvptx:sm_90a">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::LLVM::LLVMDialect",
+                           "::mlir::math::MathDialect", "::mlir::NVVM::NVVMDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
 }
 
 def FlattenVectorsPass : Pass<"v4-flatten-vectors"> {
@@ -95,6 +96,7 @@ def FormPhasesPass : Pass<"v4-form-phases", "::mlir::func::FuncOp"> {
     }
     ```
   }];
+  let options = [Option<"target", "target", "std::string", "\"cpu\"", "cpu, or a GPU: nvptx:sm_90a">];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::bufferization::BufferizationDialect", "::mlir::scf::SCFDialect",
     "::mlir::tensor::TensorDialect"];
 }
@@ -167,6 +169,7 @@ def SelectTemplatesPass : Pass<"v4-select-templates", "::mlir::func::FuncOp"> {
     Tiles of ops for which a template exists (`lowering/templates/`) and whose operands it supports become `v4.kernel`; the others keep
     their decomposition.
   }];
+  let options = [Option<"target", "target", "std::string", "\"cpu\"", "cpu, or a GPU: nvptx:sm_90a">];
   let dependentDialects = ["::mlir::tensor::TensorDialect"];
 }
 
