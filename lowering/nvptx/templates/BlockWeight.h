@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Weights in the layout rows16 as the lanes of a warp read them.
+
+#ifndef V4_LOWERING_NVPTX_TEMPLATES_BLOCKWEIGHT_H
+#define V4_LOWERING_NVPTX_TEMPLATES_BLOCKWEIGHT_H
+
+#include "lowering/nvptx/templates/BlockBuilder.h"
+#include "lowering/templates/PackedWeight.h"
+
+namespace mlir::v4 {
+
+/// A warp multiplies 32 rows of a weight, two groups of 16, at a time. A line of a group (64 bytes: one dword of K of each
+/// row) is four loads of 16 bytes, and each is four rows of one dword: what one lane needs, so nothing is exchanged between
+/// lanes. Lane 4g + t holds rows 4 (g % 4) .. of group g / 4, of the lines that t says. In a product m16n8k16 it is row g of
+/// A with its first row and row g + 8 with its second one, or with the third and the fourth in a second product; the order
+/// of K within a tile is the weight's own, and x follows it.
+class BlockWeight {
+public:
+  using Format = PackedWeight::Format;
+
+  /// Elements of K of a tile: one scale block of fp4.
+  static constexpr int64_t kTile = 32;
+  /// Rows of a warp.
+  static constexpr int64_t kRows = 2 * kPackedRows;
+
+  /// `weight` [N/16, D, 16, e] and `scale` (null for f32 and bf16) as PackedWeight has them.
+  BlockWeight(BlockBuilder &b, Value weight, Value scale);
+
+  Format getFormat() const { return format; }
+  int64_t getGroups() const { return groups; }
+  int64_t getInner() const { return lines * perLine; }
+  int64_t getPerLine() const { return perLine; }
+  /// Lines of a tile that a lane loads.
+  int64_t linesPerLane() const { return kTile / perLine / 4; }
+  /// Tiles that share a scale.
+  int64_t tilesPerScale() const { return format == Format::E4M3 ? kByteBlock / kTile : 1; }
+  /// Tiles that are loaded before the first is used: 12 loads of 16 bytes and more, which hide the latency of the memory.
+  int64_t tilesInFlight() const { return 16 / linesPerLane(); }
+
+  /// Chooses the rows of `pair`, groups 2 pair and 2 pair + 1. With an odd number of groups the last pair's second half
+  /// repeats the first.
+  void setPair(Value pair);
+  /// The row of the result that register `row` (0 .. 3) of this lane belongs to, and whether it is one.
+  Value resultRow(int64_t row);
+
+  /// The dwords of a tile: of each line of the lane four rows. `isWhole` when all lines exist, else missing ones are zeros.
+  SmallVector<Value> load(Value tile, bool isWhole);
+  /// What `multiplicands` needs for a tile whose scales are number `block`.
+  SmallVector<Value> loadScales(Value block);
+  /// Multiplicands A: for either half of the rows, then either half of K, four registers of bf16 pairs, times their scales.
+  /// All exact: scales are powers of two.
+  SmallVector<SmallVector<Value>> multiplicands(ArrayRef<Value> loaded, ArrayRef<Value> scales);
+  /// The other multiplicand's registers, for either half of K, of the eight bf16 numbers of x that this lane holds: from
+  /// 8 t on in a tile.
+  SmallVector<SmallVector<Value>> follow(Value x);
+
+  /// Four rows of a line, widened to f32 and multiplied with their scales (f32, exact): [row][element of K].
+  SmallVector<SmallVector<Value>> widen(ArrayRef<Value> dwords, ArrayRef<Value> scales);
+  /// Four dwords of line `line` and the f32 scales of its rows.
+  SmallVector<Value> loadLine(Value line);
+  SmallVector<Value> loadWideScales(Value line);
+
+  /// t of this lane.
+  Value part() { return t; }
+
+private:
+  Value scaleBytes(Value block);
+  SmallVector<Value> pairsOf(Value dword);
+
+  BlockBuilder &b;
+  Value view, scale;
+  Format format;
+  int64_t groups, lines, perLine;
+  Value g, t, quad, group, groupInPair;
+};
+
+} // namespace mlir::v4
+
+#endif
