@@ -26,6 +26,8 @@ void BlockBuilder::forThreads(int64_t number, function_ref<void(Value)> body) {
   forThreads(index(number), body);
 }
 
+void BlockBuilder::warpBarrier() { NVVM::SyncWarpOp::create(*this, i32(-1)); }
+
 Value BlockBuilder::shared(ArrayRef<int64_t> shape, Type element) {
   auto type = MemRefType::get(shape, element, MemRefLayoutAttrInterface(), getI64IntegerAttr(kSharedMemory));
   return memref::AllocaOp::create(*this, type, getI64IntegerAttr(16));

@@ -29,6 +29,8 @@ public:
   Value warp() { return warpId; }
   Value lane() { return laneId; }
   void barrier() { gpu::BarrierOp::create(*this); }
+  /// The same for a warp. Loads before it are not moved behind it: they are under way together.
+  void warpBarrier();
   /// `body` for 0 .. count-1, the numbers dealt out to the threads one after another.
   void forThreads(Value count, function_ref<void(Value)> body) { loop(threadId, count, threads(), body); }
   void forThreads(int64_t count, function_ref<void(Value)> body);

@@ -34,8 +34,9 @@ public:
   int64_t linesPerLane() const { return kTile / perLine / 4; }
   /// Tiles that share a scale.
   int64_t tilesPerScale() const { return format == Format::E4M3 ? kByteBlock / kTile : 1; }
-  /// Tiles that are loaded before the first is used: 12 loads of 16 bytes and more, which hide the latency of the memory.
-  int64_t tilesInFlight() const { return 16 / linesPerLane(); }
+  /// Tiles that are loaded before the first is used: with those of x 16 loads of 16 bytes and more, which hide the latency of the
+  /// memory and leave registers for a row of warps. Whole scale blocks.
+  int64_t tilesInFlight() const { return format == Format::BF16 ? 4 : 8; }
 
   /// Chooses the rows of `pair`, groups 2 pair and 2 pair + 1. With an odd number of groups the last pair's second half
   /// repeats the first.

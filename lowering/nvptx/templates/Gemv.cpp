@@ -75,6 +75,7 @@ Gemv::Sums Gemv::multiplyTiles(ArrayRef<Value> tokens, BlockWeight &weight, Valu
   }
   for (int64_t i = 0; i < count; ++i)
     scales.push_back(i % weight.tilesPerScale() ? scales.back() : weight.loadScales(add(block, i / weight.tilesPerScale())));
+  warpBarrier();
   // 2. The products.
   for (int64_t i = 0; i < count; ++i) {
     auto rowsOf = weight.multiplicands(loaded[i], scales[i]);
