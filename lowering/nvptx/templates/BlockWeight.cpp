@@ -8,7 +8,7 @@ using namespace mlir::v4;
 
 using Pred = arith::CmpIPredicate;
 
-BlockWeight::BlockWeight(BlockBuilder &b, Value weight, Value scale) : b(b), scale(scale) {
+BlockWeight::BlockWeight(BlockBuilder &b, Value weight, Value scale) : b(b), scales(scale) {
   auto type = cast<MemRefType>(weight.getType());
   format = PackedWeight::formatOf(type);
   groups = type.getDimSize(0);
@@ -53,51 +53,64 @@ SmallVector<Value> BlockWeight::load(Value tile, bool isWhole) {
   return loaded;
 }
 
-/// The codes of this lane's four rows in a dword; of fp8, whose rows share one, that in the lowest byte.
-Value BlockWeight::scaleBytes(Value block) {
+Value BlockWeight::loadScales(Value block) {
+  if (!scales)
+    return {};
   if (format == Format::E2M1)
-    return b.dwords(b.loadAligned(scale, {group, block, b.mul(quad, 4)}, 4))[0];
-  Value code = b.load(scale, {b.div(group, kByteBlock / kPackedRows), block});
+    return b.dwords(b.loadAligned(scales, {group, block, b.mul(quad, 4)}, 4))[0];
+  // One for all rows of the group.
+  Value code = b.load(scales, {b.div(group, kByteBlock / kPackedRows), block});
   return arith::ExtUIOp::create(b, b.getI32Type(), b.bitcast(b.getI8Type(), code));
 }
 
-SmallVector<Value> BlockWeight::loadScales(Value block) {
-  if (!scale)
+SmallVector<Value> BlockWeight::scalesOf(Value codes) {
+  if (!scales)
     return {};
-  Value codes = scaleBytes(block);
-  SmallVector<Value> scales;
-  for (int64_t row = 0; row < (format == Format::E2M1 ? 4 : 1); ++row) {
-    // The exponent of a bf16 number, in both halves. Code 0, 2^-127, becomes zero: products with it are below the normal
-    // numbers; 255 becomes infinity, and the sum no number.
-    Value code = row == 3 ? b.shiftRight(codes, 24) : b.mask(b.shiftRight(codes, 8 * row), 255);
-    scales.push_back(b.mul(code, b.i32(0x00800080)));
+  if (format == Format::E4M3) {
+    Value code = arith::TruncIOp::create(b, b.getI8Type(), codes);
+    Value number = arith::ExtFOp::create(b, b.getF32Type(), b.bitcast(b.getType<Float8E8M0FNUType>(), code));
+    return SmallVector<Value>(4, number);
   }
-  scales.resize(4, scales[0]);
-  return scales;
+  SmallVector<Value> numbers;
+  for (int64_t row = 0; row < 4; ++row) {
+    int64_t up = 23 - 8 * row;
+    Value moved = up < 0 ? b.shiftRight(codes, -up) : b.shiftLeft(codes, up);
+    numbers.push_back(b.bitcast(b.getF32Type(), b.mask(moved, 0x7f800000)));
+  }
+  return numbers;
 }
 
-/// Numbers of a dword as pairs of bf16, two numbers of K to a register: E4M3 (0, 2) and (1, 3); E2M1 (3, 7), (2, 6), (1, 5)
-/// and (0, 4). Times 2^-120 and 2^-126: the bits of the code are moved, subnormal codes become subnormal numbers.
-SmallVector<Value> BlockWeight::pairsOf(Value dword) {
+SmallVector<Value> BlockWeight::scalePairsOf(Value codes) {
   SmallVector<Value> pairs;
-  // The code's sign in the top bit of either half.
-  auto move = [&](Value signs, Value magnitudes, uint32_t bits) {
-    pairs.push_back(b.bitOr(b.mask(signs, 0x80008000), b.mask(magnitudes, bits)));
-  };
-  if (format == Format::E4M3) {
-    move(b.shiftLeft(dword, 8), b.shiftLeft(dword, 4), 0x07f007f0);
-    move(dword, b.shiftRight(dword, 4), 0x07f007f0);
-  } else {
-    move(dword, b.shiftRight(dword, 6), 0x01c001c0);
-    for (int64_t i = 1; i < 4; ++i) {
-      int64_t up = 4 * i, shift = up - 6;
-      move(b.shiftLeft(dword, up), shift < 0 ? b.shiftRight(dword, -shift) : b.shiftLeft(dword, shift), 0x01c001c0);
-    }
+  for (int64_t row = 0; row < (format == Format::E2M1 ? 4 : 1); ++row) {
+    // The exponent of a bf16 number, in both halves.
+    Value code = row == 3 ? b.shiftRight(codes, 24) : b.mask(b.shiftRight(codes, 8 * row), 255);
+    pairs.push_back(b.mul(code, b.i32(0x00800080)));
   }
+  pairs.resize(4, pairs[0]);
   return pairs;
 }
 
-SmallVector<SmallVector<Value>> BlockWeight::multiplicands(ArrayRef<Value> loaded, ArrayRef<Value> scales) {
+/// Numbers of a dword as pairs of bf16, two numbers of K to a register: E4M3 (0, 2) and (1, 3); E2M1 (0, 4), (1, 5), (2, 6)
+/// and (3, 7). Times 2^-120 and 2^-126: the bits of the code are moved, subnormal codes become subnormal numbers.
+SmallVector<Value> BlockWeight::pairsOf(Value dword) {
+  if (format == Format::E4M3) {
+    auto join = [&](Value signs, Value magnitudes) {
+      return b.bitOr(b.mask(signs, 0x80008000), b.mask(magnitudes, 0x07f007f0));
+    };
+    return {join(b.shiftLeft(dword, 8), b.shiftLeft(dword, 4)), join(dword, b.shiftRight(dword, 4))};
+  }
+  SmallVector<Value> pairs;
+  for (Value half : {dword, b.shiftRight(dword, 8)})
+    for (int64_t nibble : {0, 1}) {
+      // One product moves the sign to bit 15 and the magnitude to bits 8 .. 6 of either half; the copies do not meet.
+      Value codes = b.mask(half, 0x000f000f << (4 * nibble));
+      pairs.push_back(b.mask(b.mul(codes, b.i32(0x1040 >> (4 * nibble))), 0x81c081c0));
+    }
+  return pairs;
+}
+
+SmallVector<SmallVector<Value>> BlockWeight::multiplicands(ArrayRef<Value> loaded) {
   auto pair = VectorType::get({2}, b.getBF16Type());
   // 1. By row, the lane's four registers of the tile.
   SmallVector<SmallVector<Value>> rows(4);
@@ -109,11 +122,9 @@ SmallVector<SmallVector<Value>> BlockWeight::multiplicands(ArrayRef<Value> loade
         continue;
       }
       Value power = b.splat(pair, format == Format::E4M3 ? 0x1p120 : 0x1p126);
-      for (Value numbers : pairsOf(dword)) {
-        Value product = b.mul(LLVM::BitcastOp::create(b, pair, numbers), power);
-        product = b.mul(product, LLVM::BitcastOp::create(b, pair, scales[row]));
-        rows[row].push_back(LLVM::BitcastOp::create(b, b.getI32Type(), product));
-      }
+      for (Value numbers : pairsOf(dword))
+        rows[row].push_back(
+            LLVM::BitcastOp::create(b, b.getI32Type(), b.mul(LLVM::BitcastOp::create(b, pair, numbers), power)));
     }
   // 2. Rows 0 and 1 are rows g and g + 8 of one product, rows 2 and 3 of another.
   SmallVector<SmallVector<Value>> result;
@@ -125,31 +136,26 @@ SmallVector<SmallVector<Value>> BlockWeight::multiplicands(ArrayRef<Value> loade
   return result;
 }
 
+void BlockWeight::scale(SmallVector<SmallVector<Value>> &multiplicands, ArrayRef<Value> scalePairs) {
+  auto pair = VectorType::get({2}, b.getBF16Type());
+  for (auto [i, registers] : llvm::enumerate(multiplicands))
+    for (auto [j, numbers] : llvm::enumerate(registers)) {
+      Value factor = LLVM::BitcastOp::create(b, pair, scalePairs[2 * (i / 2) + j % 2]);
+      numbers = LLVM::BitcastOp::create(b, b.getI32Type(), b.mul(LLVM::BitcastOp::create(b, pair, numbers), factor));
+    }
+}
+
 SmallVector<SmallVector<Value>> BlockWeight::follow(Value x) {
   // Which numbers of eight the pairs of `multiplicands` hold.
   if (format == Format::E4M3)
     x = LLVM::ShuffleVectorOp::create(b, x, x, ArrayRef<int32_t>{0, 2, 1, 3, 4, 6, 5, 7});
   if (format == Format::E2M1)
-    x = LLVM::ShuffleVectorOp::create(b, x, x, ArrayRef<int32_t>{3, 7, 2, 6, 1, 5, 0, 4});
+    x = LLVM::ShuffleVectorOp::create(b, x, x, ArrayRef<int32_t>{0, 4, 1, 5, 2, 6, 3, 7});
   SmallVector<Value> words = b.dwords(x);
   return {{words[0], words[1]}, {words[2], words[3]}};
 }
 
-SmallVector<Value> BlockWeight::loadWideScales(Value line) {
-  if (!scale)
-    return {};
-  int64_t block = format == Format::E4M3 ? kByteBlock : kNibbleBlock;
-  Value codes = scaleBytes(b.div(line, block / perLine));
-  SmallVector<Value> scales;
-  for (int64_t row = 0; row < (format == Format::E2M1 ? 4 : 1); ++row) {
-    Value code = arith::TruncIOp::create(b, b.getI8Type(), b.shiftRight(codes, 8 * row));
-    scales.push_back(arith::ExtFOp::create(b, b.getF32Type(), b.bitcast(b.getType<Float8E8M0FNUType>(), code)));
-  }
-  scales.resize(4, scales[0]);
-  return scales;
-}
-
-SmallVector<SmallVector<Value>> BlockWeight::widen(ArrayRef<Value> dwords, ArrayRef<Value> scales) {
+SmallVector<SmallVector<Value>> BlockWeight::widen(ArrayRef<Value> dwords) {
   SmallVector<SmallVector<Value>> rows(4);
   Type f32 = b.getF32Type();
   for (auto [row, dword] : llvm::enumerate(dwords)) {
@@ -171,8 +177,7 @@ SmallVector<SmallVector<Value>> BlockWeight::widen(ArrayRef<Value> dwords, Array
       for (int64_t i = 0; i < perLine; ++i) {
         Value sign = b.mask(b.shiftLeft(dword, 32 - width * (i + 1)), 0x80000000);
         Value bits = b.shiftLeft(b.mask(b.shiftRight(dword, width * i), magnitude), fraction);
-        Value number = b.mul(b.bitcast(f32, b.bitOr(sign, bits)), b.f32(isByte ? 0x1p120 : 0x1p126));
-        rows[row].push_back(b.mul(number, scales[row]));
+        rows[row].push_back(b.mul(b.bitcast(f32, b.bitOr(sign, bits)), b.f32(isByte ? 0x1p120 : 0x1p126)));
       }
       break;
     }

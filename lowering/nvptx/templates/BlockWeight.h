@@ -30,13 +30,16 @@ public:
   int64_t getGroups() const { return groups; }
   int64_t getInner() const { return lines * perLine; }
   int64_t getPerLine() const { return perLine; }
+  bool isScaled() const { return static_cast<bool>(scales); }
   /// Lines of a tile that a lane loads.
   int64_t linesPerLane() const { return kTile / perLine / 4; }
   /// Tiles that share a scale.
   int64_t tilesPerScale() const { return format == Format::E4M3 ? kByteBlock / kTile : 1; }
-  /// Tiles that are loaded before the first is used: with those of x 16 loads of 16 bytes and more, which hide the latency of the
-  /// memory and leave registers for a row of warps. Whole scale blocks.
-  int64_t tilesInFlight() const { return format == Format::BF16 ? 4 : 8; }
+  /// Tiles that are loaded before the first is used, with as many times eight rows of x as `sets` says: 16 loads and more, which hide
+  /// the latency of the memory, in registers that a block of 256 threads has. Whole scale blocks.
+  int64_t tilesInFlight(int64_t sets) const {
+    return format == Format::BF16 || (format == Format::E2M1 && sets > 1) ? 4 : 8;
+  }
 
   /// Chooses the rows of `pair`, groups 2 pair and 2 pair + 1. With an odd number of groups the last pair's second half
   /// repeats the first.
@@ -46,30 +49,34 @@ public:
 
   /// The dwords of a tile: of each line of the lane four rows. `isWhole` when all lines exist, else missing ones are zeros.
   SmallVector<Value> load(Value tile, bool isWhole);
-  /// What `multiplicands` needs for a tile whose scales are number `block`.
-  SmallVector<Value> loadScales(Value block);
-  /// Multiplicands A: for either half of the rows, then either half of K, four registers of bf16 pairs, times their scales.
-  /// All exact: scales are powers of two.
-  SmallVector<SmallVector<Value>> multiplicands(ArrayRef<Value> loaded, ArrayRef<Value> scales);
+  /// Multiplicands A: for either half of the rows, then either half of K, four registers of bf16 pairs. Exact; without the
+  /// scales.
+  SmallVector<SmallVector<Value>> multiplicands(ArrayRef<Value> loaded);
   /// The other multiplicand's registers, for either half of K, of the eight bf16 numbers of x that this lane holds: from
   /// 8 t on in a tile.
   SmallVector<SmallVector<Value>> follow(Value x);
 
-  /// Four rows of a line, widened to f32 and multiplied with their scales (f32, exact): [row][element of K].
-  SmallVector<SmallVector<Value>> widen(ArrayRef<Value> dwords, ArrayRef<Value> scales);
-  /// Four dwords of line `line` and the f32 scales of its rows.
+  /// Four dwords of line `line`, and the same widened to f32: [row][element of K].
   SmallVector<Value> loadLine(Value line);
-  SmallVector<Value> loadWideScales(Value line);
+  SmallVector<SmallVector<Value>> widen(ArrayRef<Value> dwords);
+
+  /// The codes of scales `block` of this lane's four rows, as one value; null without scales.
+  Value loadScales(Value block);
+  /// Scales of the four rows as f32, and as pairs of a bf16 number for products with multiplicands, which are exact too. 2^-127
+  /// may become zero: what it scales is below all normal numbers.
+  SmallVector<Value> scalesOf(Value codes);
+  SmallVector<Value> scalePairsOf(Value codes);
+  /// Multiplicands times their scales.
+  void scale(SmallVector<SmallVector<Value>> &multiplicands, ArrayRef<Value> scalePairs);
 
   /// t of this lane.
   Value part() { return t; }
 
 private:
-  Value scaleBytes(Value block);
   SmallVector<Value> pairsOf(Value dword);
 
   BlockBuilder &b;
-  Value view, scale;
+  Value view, scales;
   Format format;
   int64_t groups, lines, perLine;
   Value g, t, quad, group, groupInPair;

@@ -47,7 +47,7 @@ private:
 
   void product(const ProductRows &rows, BlockWeight &weight) override;
   void stage(ArrayRef<Value> inputRows, Value tile);
-  Sums multiplyTile(BlockWeight &weight, ArrayRef<Value> loaded, ArrayRef<Value> scales, Value tile, Sums sums);
+  Sums multiplyTile(BlockWeight &weight, ArrayRef<Value> loaded, Value scales, Value tile, Sums sums);
   void finish(const ProductRows &rows, BlockWeight &weight, Value pair, ArrayRef<Value> sums);
 
   /// Pairs of groups of a pass, shares of the rows, products m16n8k16 of a share, and rows of a pass.
@@ -84,8 +84,10 @@ void Gemm::stage(ArrayRef<Value> inputRows, Value tile) {
   }
 }
 
-Gemm::Sums Gemm::multiplyTile(BlockWeight &weight, ArrayRef<Value> loaded, ArrayRef<Value> scales, Value tile, Sums sums) {
-  auto rowsOf = weight.multiplicands(loaded, scales);
+Gemm::Sums Gemm::multiplyTile(BlockWeight &weight, ArrayRef<Value> loaded, Value scales, Value tile, Sums sums) {
+  auto rowsOf = weight.multiplicands(loaded);
+  if (scales)
+    weight.scale(rowsOf, weight.scalePairsOf(scales));
   Value slot = rem(tile, kStages), part = mul(weight.part(), 8), first = add(firstToken, div(lane(), 4));
   for (int64_t n = 0; n < tokenTiles; ++n) {
     auto columns = weight.follow(loadAligned(staged, {slot, add(first, n * kTokens), part}, 8));
@@ -154,11 +156,12 @@ void Gemm::product(const ProductRows &rows, BlockWeight &weight) {
     }
     auto loadTile = [&](Value tile) {
       Sums values = weight.load(tile, isWhole);
-      llvm::append_range(values, weight.loadScales(div(tile, weight.tilesPerScale())));
+      if (weight.isScaled())
+        values.push_back(weight.loadScales(div(tile, weight.tilesPerScale())));
       return values;
     };
     Sums carried = loadTile(index(0));
-    int64_t loaded = 4 * weight.linesPerLane(), scales = carried.size() - loaded;
+    int64_t count = 4 * weight.linesPerLane(), loaded = carried.size();
     carried.append(8 * tokenTiles, f32(0));
     // 2. Tile by tile: behind the barrier all threads see it, and none reads the memory that the next copy overwrites.
     carried = loop(index(0), index(tiles), 1, carried, [&](Value tile, ValueRange carried) {
@@ -168,9 +171,10 @@ void Gemm::product(const ProductRows &rows, BlockWeight &weight) {
       Value ahead = add(tile, kStages - 1);
       when(compare(Pred::ult, ahead, index(tiles)), [&] { stage(inputRows, ahead); });
       commitCopies();
-      Sums values(carried), sums(carried.drop_front(loaded + scales));
+      Sums values(carried), sums(carried.drop_front(loaded));
       auto multiply = [&] {
-        return multiplyTile(weight, ArrayRef(values).take_front(loaded), ArrayRef(values).slice(loaded, scales), tile, sums);
+        Value scales = weight.isScaled() ? values[count] : Value();
+        return multiplyTile(weight, ArrayRef(values).take_front(count), scales, tile, sums);
       };
       // Experts tend to have fewer rows than a pass.
       Value isUsed = compare(Pred::ult, firstToken, rows.count);
@@ -178,7 +182,7 @@ void Gemm::product(const ProductRows &rows, BlockWeight &weight) {
       return next;
     });
     // 3. The result. The memory is free for the next pass when all have multiplied.
-    ArrayRef<Value> sums = ArrayRef(carried).drop_front(loaded + scales);
+    ArrayRef<Value> sums = ArrayRef(carried).drop_front(loaded);
     when(isPair, [&] { finish(rows, weight, pair, sums); });
     waitForCopies(0);
     barrier();

@@ -65,7 +65,8 @@ private:
 Gemv::Sums Gemv::multiplyTiles(ArrayRef<Value> tokens, BlockWeight &weight, Value tile, Value block, int64_t count, bool isWhole,
                                Sums sums) {
   // 1. All loads, then all scales: nothing is used before the last load is under way.
-  SmallVector<SmallVector<Value>> loaded, inputs(count), scales;
+  SmallVector<SmallVector<Value>> loaded, inputs(count);
+  SmallVector<Value> scales;
   for (int64_t i = 0; i < count; ++i)
     loaded.push_back(weight.load(add(tile, i), isWhole));
   for (int64_t i = 0; i < count; ++i) {
@@ -73,20 +74,30 @@ Gemv::Sums Gemv::multiplyTiles(ArrayRef<Value> tokens, BlockWeight &weight, Valu
     for (Value token : tokens)
       inputs[i].push_back(loadInput(token, column, isWhole));
   }
-  for (int64_t i = 0; i < count; ++i)
-    scales.push_back(i % weight.tilesPerScale() ? scales.back() : weight.loadScales(add(block, i / weight.tilesPerScale())));
+  int64_t perScale = weight.tilesPerScale();
+  for (int64_t i = 0; i < count; i += perScale)
+    scales.push_back(weight.loadScales(add(block, i / perScale)));
   warpBarrier();
-  // 2. The products.
+  // 2. The products, and the sums of tiles that share a scale times that.
+  Sums part;
   for (int64_t i = 0; i < count; ++i) {
-    auto rowsOf = weight.multiplicands(loaded[i], scales[i]);
+    if (weight.isScaled() && i % perScale == 0)
+      part.assign(sums.size(), f32(0));
+    Sums &current = weight.isScaled() ? part : sums;
+    auto rowsOf = weight.multiplicands(loaded[i]);
     for (int64_t set = 0; set < sets; ++set) {
       auto columns = weight.follow(inputs[i][set]);
       for (int64_t half : {0, 1})
         for (int64_t step : {0, 1}) {
-          auto place = sums.begin() + 4 * (2 * set + half);
+          auto place = current.begin() + 4 * (2 * set + half);
           SmallVector<Value> next = mma(rowsOf[2 * half + step], columns[step], ArrayRef(place, 4));
           llvm::copy(next, place);
         }
+    }
+    if (weight.isScaled() && (i + 1 == count || (i + 1) % perScale == 0)) {
+      SmallVector<Value> factors = weight.scalesOf(scales[i / perScale]);
+      for (int64_t j = 0, n = sums.size(); j < n; ++j)
+        sums[j] = fma(part[j], factors[j % 8 / 2], sums[j]);
     }
   }
   return sums;
@@ -100,7 +111,7 @@ Gemv::Sums Gemv::multiply(const ProductRows &rows, BlockWeight &weight) {
   for (int64_t set = 0; set < sets; ++set)
     tokens.push_back(rows.input(min(add(column, set * kTokens), last)));
   int64_t tiles = inner / BlockWeight::kTile, perScale = weight.tilesPerScale();
-  int64_t chunk = weight.tilesInFlight(), chunks = tiles / chunk;
+  int64_t chunk = weight.tilesInFlight(sets), chunks = tiles / chunk;
   Sums sums(8 * sets, f32(0));
   if (chunks)
     sums = loop(warp(), index(chunks), warps(), sums, [&](Value number, ValueRange sums) {
@@ -147,11 +158,19 @@ SmallVector<Value> Gemv::inputOf(Value row, Value line, int64_t count) {
 }
 
 void Gemv::addLines(ArrayRef<Value> tokens, BlockWeight &weight, ArrayRef<Value> lines, Sums &sums) {
+  int64_t perScale = weight.tilesPerScale() * BlockWeight::kTile / weight.getPerLine();
   SmallVector<SmallVector<Value>> loaded;
-  for (Value line : lines)
+  SmallVector<Value> scales;
+  for (Value line : lines) {
     loaded.push_back(weight.loadLine(line));
-  for (auto [line, dwords] : llvm::zip(lines, loaded)) {
-    auto numbers = weight.widen(dwords, weight.loadWideScales(line));
+    scales.push_back(weight.loadScales(div(line, perScale)));
+  }
+  for (auto [line, dwords, codes] : llvm::zip(lines, loaded, scales)) {
+    auto numbers = weight.widen(dwords);
+    if (codes)
+      for (auto [row, factor] : llvm::zip(numbers, weight.scalesOf(codes)))
+        for (Value &number : row)
+          number = mul(number, factor);
     for (auto [m, token] : llvm::enumerate(tokens)) {
       SmallVector<Value> input = inputOf(token, line, weight.getPerLine());
       for (int64_t row = 0; row < 4; ++row)
