@@ -135,6 +135,12 @@ LogicalResult V4Dialect::verifyOperationAttribute(Operation *op, NamedAttribute 
   return success();
 }
 
+/// Whether a function is an entry whose rows are slots.
+static bool isDecode(Operation *op) {
+  auto kind = op->getAttrOfType<StringAttr>("v4.entry");
+  return kind && (kind.getValue() == "decode" || kind.getValue() == "mtp_decode");
+}
+
 /// An argument of a function is a tensor until buffers are made.
 static ShapedType shapedArgument(Operation *op, unsigned index) {
   return dyn_cast<ShapedType>(cast<FunctionOpInterface>(op).getArgumentTypes()[index]);
@@ -172,13 +178,18 @@ static LogicalResult verifyWeight(Operation *op, unsigned index, WeightAttr weig
 
 static LogicalResult verifyState(Operation *op, Type type, StateAttr state) {
   auto shaped = dyn_cast<ShapedType>(type);
-  if (!shaped || !shaped.hasStaticShape() || shaped.getRank() != 2)
-    return op->emitOpError("expected state '") << state.getName() << "' to be a tensor of rank 2, found " << type;
-  bool rows = state.getKind() == StateKind::kv_rows || state.getKind() == StateKind::score_rows;
-  int64_t expected = state.getRatio() * (state.getOverlap() ? 2 : 1);
-  if (rows && shaped.getDimSize(0) != expected)
+  int64_t rank = shaped && shaped.hasStaticShape() ? shaped.getRank() : 0;
+  if (rank != 2 && rank != 3)
+    return op->emitOpError("expected state '") << state.getName() << "' to be a tensor of rank 2, or 3 with slots, found "
+                                               << type;
+  auto slots = op->getAttrOfType<IntegerAttr>("v4.rows");
+  if (rank == 3 && slots && (!isDecode(op) || shaped.getDimSize(0) != slots.getInt()))
     return op->emitOpError("expected state '")
-           << state.getName() << "' of " << expected << " rows, found " << shaped.getDimSize(0);
+           << state.getName() << "' to have slots in a decode entry only, one for every row, found " << type;
+  bool rows = state.getKind() == StateKind::kv_rows || state.getKind() == StateKind::score_rows;
+  int64_t expected = state.getRatio() * (state.getOverlap() ? 2 : 1), found = shaped.getDimSize(rank - 2);
+  if (rows && found != expected)
+    return op->emitOpError("expected state '") << state.getName() << "' of " << expected << " rows, found " << found;
   return success();
 }
 
@@ -193,13 +204,13 @@ static LogicalResult verifyInput(Operation *op, unsigned index, StringAttr name)
   if (matches && tokens)
     matches = type.getRank() == 1;
   else if (matches && span)
-    matches = type.getShape() == ArrayRef<int64_t>{2};
+    matches = type.getShape() == ArrayRef<int64_t>{2} || (isDecode(op) && type.getRank() == 2 && type.getDimSize(1) == 2);
   else if (matches)
     matches = type.getRank() == 3;
   if (!matches)
     return op->emitOpError("expected input '") << input << "' of shape "
                                                << (tokens ? "[S] and i32"
-                                                   : span ? "[2] and i32"
+                                                   : span ? "[2], or with slots [S, 2], and i32"
                                                           : "[S, n, d] and f32")
                                                << ", found " << cast<FunctionOpInterface>(op).getArgumentTypes()[index];
   return success();

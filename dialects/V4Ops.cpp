@@ -110,6 +110,20 @@ LogicalResult checkRows(Operation *op, Shapes &shapes, Value input) {
     return shapes.check("input", input, {"S", "h", "D"});
   return shapes.check("input", input, {"S", "D"});
 }
+
+/// Whether a state has a leading dimension for the slots. Then row s of the call belongs to slot s.
+bool hasSlots(Value state) {
+  return cast<RankedTensorType>(state.getType()).getRank() == 3;
+}
+
+/// The dimensions of what every slot has of its own.
+SmallVector<Dim> perSlot(bool slots, ArrayRef<Dim> dims) {
+  SmallVector<Dim> all(dims);
+  if (slots)
+    all.insert(all.begin(), Dim("S"));
+  return all;
+}
+
 LogicalResult checkSameType(Operation *op, StringRef what, Value value, Value reference) {
   if (value.getType() == reference.getType())
     return success();
@@ -324,15 +338,19 @@ LogicalResult WindowContextOp::verify() {
 
 LogicalResult WindowAppendOp::verify() {
   Shapes shapes(*this);
+  bool slots = hasSlots(getRing());
   return success(succeeded(shapes.check("kv", getKv(), {"S", "c"})) &&
-                 succeeded(shapes.check("ring", getRing(), {"w", "c"})) &&
+                 succeeded(shapes.check("ring", getRing(), perSlot(slots, {"w", "c"}))) &&
+                 succeeded(shapes.check("span", getSpan(), perSlot(slots, {2}))) &&
                  succeeded(checkSameType(*this, "result", getResult(), getRing())));
 }
 
 LogicalResult EntryPositionsOp::verify() {
   Shapes shapes(*this);
+  bool slots = getSpan().getType().getRank() == 2;
   return success(succeeded(checkPositive(*this, "ratio", getRatio())) &&
-                 succeeded(shapes.check("result", getResult(), {"ceil(S/r)"})));
+                 succeeded(shapes.check("span", getSpan(), perSlot(slots, {2}))) &&
+                 succeeded(shapes.check("result", getResult(), {slots ? "S" : "ceil(S/r)"})));
 }
 
 LogicalResult CompressOp::verify() {
@@ -343,11 +361,13 @@ LogicalResult CompressOp::verify() {
   int64_t width = shapes["m*c"];
   if (width % parts)
     return emitOpError("expected an even number of channels with overlap, found ") << width;
-  Dim rows("m*r", parts * ratio), entries("ceil(S/r)", ceilDiv(shapes["S"], ratio));
+  bool slots = hasSlots(getKvRows());
+  Dim rows("m*r", parts * ratio), entries = slots ? Dim("S") : Dim("ceil(S/r)", ceilDiv(shapes["S"], ratio));
   return success(succeeded(shapes.check("gate", getGate(), {"S", "m*c"})) &&
                  succeeded(shapes.check("ape", getApe(), {Dim("r", ratio), "m*c"})) &&
-                 succeeded(shapes.check("kv_rows", getKvRows(), {rows, "m*c"})) &&
-                 succeeded(shapes.check("score_rows", getScoreRows(), {rows, "m*c"})) &&
+                 succeeded(shapes.check("kv_rows", getKvRows(), perSlot(slots, {rows, "m*c"}))) &&
+                 succeeded(shapes.check("score_rows", getScoreRows(), perSlot(slots, {rows, "m*c"}))) &&
+                 succeeded(shapes.check("span", getSpan(), perSlot(slots, {2}))) &&
                  succeeded(shapes.check("entries", getEntries(), {entries, Dim("c", width / parts)})) &&
                  succeeded(checkSameType(*this, "new_kv_rows", getNewKvRows(), getKvRows())) &&
                  succeeded(checkSameType(*this, "new_score_rows", getNewScoreRows(), getScoreRows())));
@@ -355,9 +375,12 @@ LogicalResult CompressOp::verify() {
 
 LogicalResult CacheAppendOp::verify() {
   Shapes shapes(*this);
+  SmallVector<Dim> cache = {"N", "c"};
+  if (hasSlots(getCache()))
+    cache.insert(cache.begin(), Dim("e"));
   return success(succeeded(checkPositive(*this, "ratio", getRatio())) &&
                  succeeded(shapes.check("entries", getEntries(), {"e", "c"})) &&
-                 succeeded(shapes.check("cache", getCache(), {"N", "c"})) &&
+                 succeeded(shapes.check("cache", getCache(), cache)) &&
                  succeeded(shapes.check("positions", getPositions(), {"e"})) &&
                  succeeded(checkSameType(*this, "result", getResult(), getCache())));
 }
@@ -368,7 +391,7 @@ LogicalResult IndexScoresOp::verify() {
                  succeeded(checkFinite(*this, "scale", getScale())) &&
                  succeeded(shapes.check("query", getQuery(), {"S", "h", "c"})) &&
                  succeeded(shapes.check("weights", getWeights(), {"S", "h"})) &&
-                 succeeded(shapes.check("keys", getKeys(), {"N", "c"})) &&
+                 succeeded(shapes.check("keys", getKeys(), perSlot(hasSlots(getKeys()), {"N", "c"}))) &&
                  succeeded(shapes.check("positions", getPositions(), {"S"})) &&
                  succeeded(shapes.check("result", getResult(), {"S", "N"})));
 }
@@ -394,14 +417,16 @@ LogicalResult TopKOp::verify() {
 LogicalResult SparseAttentionOp::verify() {
   Shapes shapes(*this);
   int64_t window = getWindowSize();
+  bool slots = hasSlots(getWindow());
   if (failed(checkPositive(*this, "window", window)) ||
       failed(checkRatio(*this, getRatio(), getEntries(), "entries")) ||
       failed(checkFinite(*this, "scale", getScale())) || failed(shapes.check("query", getQuery(), {"S", "h", "c"})) ||
-      failed(shapes.check("window", getWindow(), {"rows", "c"})))
+      failed(shapes.check("window", getWindow(), slots ? SmallVector<Dim>{"S", Dim("w", window), "c"}
+                                                       : SmallVector<Dim>{"rows", "c"})))
     return failure();
   // A tile is one row of a call and sees the context of the whole call.
   int64_t rows = shapes["rows"], needed = window + shapes["S"];
-  if (rows < needed && !(rows == window && shapes["S"] == 1))
+  if (!slots && rows < needed && !(rows == window && shapes["S"] == 1))
     return emitOpError("expected a window of w = ")
            << window << " rows for S = 1 or of w + S rows for a call of S rows, found " << rows
            << " rows for S = " << shapes["S"];
@@ -409,7 +434,8 @@ LogicalResult SparseAttentionOp::verify() {
     return emitOpError("expected entries with selected, found none");
   return success(succeeded(shapes.check("sink", getSink(), {"h"})) &&
                  succeeded(shapes.check("positions", getPositions(), {"S"})) &&
-                 succeeded(shapes.check("entries", getEntries(), {"N", "c"})) &&
+                 succeeded(shapes.check("span", getSpan(), perSlot(slots, {2}))) &&
+                 succeeded(shapes.check("entries", getEntries(), perSlot(slots, {"N", "c"}))) &&
                  succeeded(shapes.check("selected", getSelected(), {"S", "K"})) &&
                  succeeded(checkSameType(*this, "result", getResult(), getQuery())));
 }
@@ -447,6 +473,7 @@ LogicalResult DispatchOp::verify() {
   int64_t count = shapes["S"] * shapes["k"], most = std::min(count, total);
   Dim pairs("P", count);
   return success(succeeded(shapes.check("weights", getWeights(), {"S", "k"})) &&
+                 succeeded(shapes.check("positions", getPositions(), {"S"})) &&
                  succeeded(shapes.check("experts", getExperts(), {Dim("A", most)})) &&
                  succeeded(shapes.check("offsets", getOffsets(), {Dim("A + 1", most + 1)})) &&
                  succeeded(shapes.check("rows", getRows(), {pairs})) &&

@@ -33,10 +33,12 @@ struct LayerValues {
   Value weight(StringRef name) const { return weights.lookup(name).first; }
 };
 
-/// Creates the ops of a function that works on `rows` rows.
+/// Creates the ops of a function that works on `rows` rows: tokens of one sequence, or one token each of as many slots,
+/// whose states have a leading dimension.
 class BlockBuilder {
 public:
-  BlockBuilder(OpBuilder &builder, const Config &config, int64_t rows) : b(builder), c(config), rows(rows) {}
+  BlockBuilder(OpBuilder &builder, const Config &config, int64_t rows, bool slots)
+      : b(builder), c(config), rows(rows), slots(slots) {}
 
   //===--- What comes before and behind the layers ---===//
   Value embed(Value tokens, Value table);
@@ -95,6 +97,7 @@ private:
   OpBuilder &b;
   const Config &c;
   int64_t rows;
+  bool slots;
 };
 
 } // namespace mlir::v4

@@ -156,6 +156,13 @@ private:
       } else if (auto weight = func.getArgAttrOfType<WeightAttr>(i, "v4.weight")) {
         places[argument] = {fb::BindingKind::Parameter, parameterIndex(type, weight)};
       } else if (auto state = func.getArgAttrOfType<StateAttr>(i, "v4.state")) {
+        // The module describes the state of one slot; the runtime keeps those of all slots one behind the other.
+        if (type.getRank() == 3) {
+          if (type.getDimSize(0) != slots())
+            return emitError(loc) << "state '" << state.getName() << "' has " << type.getDimSize(0)
+                                  << " slots, the model (v4.model) has " << slots();
+          type = MemRefType::get(type.getShape().drop_front(), type.getElementType());
+        }
         FailureOr<uint32_t> index = stateIndex(func, state, type);
         if (failed(index))
           return failure();
@@ -280,6 +287,13 @@ private:
     taps.push_back(fb::CreateTap(b, b.CreateString(name), launches.size() - 1, &binding, *dtype, b.CreateVector(shape)));
   }
 
+  /// Sequences of the model; a model that does not say has one.
+  int64_t slots() {
+    auto model = module->getAttrOfType<DictionaryAttr>("v4.model");
+    auto count = model ? model.getAs<IntegerAttr>("slots") : IntegerAttr();
+    return count ? count.getInt() : 1;
+  }
+
   FailureOr<Offset<fb::Model>> emitModel() {
     auto model = module->getAttrOfType<DictionaryAttr>("v4.model");
     if (!model)
@@ -295,7 +309,7 @@ private:
     auto type = model.getAs<StringAttr>("model_type");
     return fb::CreateModel(b, b.CreateString(type ? type.getValue().str() : ""), integer("vocab_size"), integer("hidden_size"),
                            integer("streams"), integer("layers"), integer("max_context"), integer("eos_token"),
-                           boolean("logits_all"), boolean("mtp"), integer("experts_per_token"));
+                           boolean("logits_all"), boolean("mtp"), integer("experts_per_token"), slots());
   }
 
   Offset<fb::Provenance> emitProvenance() {
