@@ -174,6 +174,9 @@ const Defect defects[] = {
     {"and streams 0", [](auto &m) { m.model->streams = 0; }},
     {"model: max_context 0", [](auto &m) { m.model->max_context = 0; }},
     {"model: max_context 2147483648", [](auto &m) { m.model->max_context = uint64_t(1) << 31; }},
+    {"model: slots 0 is outside 1..1024", [](auto &m) { m.model->slots = 0; }},
+    {"model: slots 1025 is outside", [](auto &m) { m.model->slots = 1025; }},
+    {"entry 0 'decode': 1 rows do not fit its kind", [](auto &m) { m.model->slots = 2; }},
     {"model: eos_token 32 is neither", [](auto &m) { m.model->eos_token = 32; }},
     {"model: eos_token -2 is neither", [](auto &m) { m.model->eos_token = -2; }},
 
