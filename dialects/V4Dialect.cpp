@@ -180,8 +180,8 @@ static LogicalResult verifyState(Operation *op, Type type, StateAttr state) {
   auto shaped = dyn_cast<ShapedType>(type);
   int64_t rank = shaped && shaped.hasStaticShape() ? shaped.getRank() : 0;
   if (rank != 2 && rank != 3)
-    return op->emitOpError("expected state '") << state.getName() << "' to be a tensor of rank 2, or 3 with slots, found "
-                                               << type;
+    return op->emitOpError("expected state '")
+           << state.getName() << "' to be a tensor of rank 2, or 3 with slots, found " << type;
   auto slots = op->getAttrOfType<IntegerAttr>("v4.rows");
   if (rank == 3 && slots && (!isDecode(op) || shaped.getDimSize(0) != slots.getInt()))
     return op->emitOpError("expected state '")
@@ -204,7 +204,8 @@ static LogicalResult verifyInput(Operation *op, unsigned index, StringAttr name)
   if (matches && tokens)
     matches = type.getRank() == 1;
   else if (matches && span)
-    matches = type.getShape() == ArrayRef<int64_t>{2} || (isDecode(op) && type.getRank() == 2 && type.getDimSize(1) == 2);
+    matches =
+        type.getShape() == ArrayRef<int64_t>{2} || (isDecode(op) && type.getRank() == 2 && type.getDimSize(1) == 2);
   else if (matches)
     matches = type.getRank() == 3;
   if (!matches)

@@ -118,9 +118,7 @@ private:
       shape.insert(shape.begin(), call.rows);
     return RankedTensorType::get(shape, b.getF32Type());
   }
-  RankedTensorType spanType(Call call) {
-    return call.slots() ? i32({call.rows, 2}) : i32({2});
-  }
+  RankedTensorType spanType(Call call) { return call.slots() ? i32({call.rows, 2}) : i32({2}); }
   RankedTensorType f32(ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, b.getF32Type()); }
   RankedTensorType i32(ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, b.getI32Type()); }
   /// Fills in the weights and states of a unit from consecutive arguments.
@@ -465,8 +463,7 @@ void Importer::buildHead(Call call) {
       signature.add(f32({call.rows, config.streams, config.hiddenSize}), "v4.input", b.getStringAttr("hidden"));
   unsigned firstWeight = signature.types.size();
   addWeights(signature, headUnit, /*named=*/true);
-  func::FuncOp func =
-      startFunction("head_" + suffix(call), signature, f32({logitRows(call), config.vocabSize}));
+  func::FuncOp func = startFunction("head_" + suffix(call), signature, f32({logitRows(call), config.vocabSize}));
   markEntry(func, EntryKind::Main, call);
   setResultAttrs(func, {"logits"}, {});
   Block &block = func.getBody().front();
@@ -497,15 +494,15 @@ FailureOr<const Unit *> Importer::findLayer() {
 
 void Importer::setModuleAttributes() {
   auto integer = [&](StringRef name, int64_t value) { return b.getNamedAttr(name, b.getI64IntegerAttr(value)); };
-  module->setAttr("v4.model", b.getDictionaryAttr(
-                                  {b.getNamedAttr("model_type", b.getStringAttr(config.modelType)),
-                                   integer("vocab_size", config.vocabSize), integer("hidden_size", config.hiddenSize),
-                                   integer("streams", config.streams), integer("layers", config.layers),
-                                   integer("max_context", options.maxContext), integer("slots", options.slots),
-                                   integer("eos_token", config.eosToken),
-                                   integer("experts_per_token", config.expertsPerToken),
-                                   b.getNamedAttr("logits_all", b.getBoolAttr(options.logitsAll)),
-                                   b.getNamedAttr("mtp", b.getBoolAttr(options.mtp || options.layer == "mtp"))}));
+  module->setAttr(
+      "v4.model",
+      b.getDictionaryAttr({b.getNamedAttr("model_type", b.getStringAttr(config.modelType)),
+                           integer("vocab_size", config.vocabSize), integer("hidden_size", config.hiddenSize),
+                           integer("streams", config.streams), integer("layers", config.layers),
+                           integer("max_context", options.maxContext), integer("slots", options.slots),
+                           integer("eos_token", config.eosToken), integer("experts_per_token", config.expertsPerToken),
+                           b.getNamedAttr("logits_all", b.getBoolAttr(options.logitsAll)),
+                           b.getNamedAttr("mtp", b.getBoolAttr(options.mtp || options.layer == "mtp"))}));
   SmallVector<StringRef> ignored(parameters.ignored.begin(), parameters.ignored.end());
   module->setAttr("v4.ignored", b.getStrArrayAttr(ignored));
 }

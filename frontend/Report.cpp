@@ -209,8 +209,8 @@ void mlir::v4::printReport(const Report &report, llvm::raw_ostream &os) {
   if (report.contexts.empty())
     return;
   os << "\nstate bytes" << (report.slots > 1 ? " of one slot" : "") << ": cache + compressor rows (module for "
-     << (report.slots > 1 ? grouped(report.slots) + " slots with " : "") << "a context of " << grouped(report.maxContext)
-     << ")\n";
+     << (report.slots > 1 ? grouped(report.slots) + " slots with " : "") << "a context of "
+     << grouped(report.maxContext) << ")\n";
   os << llvm::left_justify("context", 12);
   auto rows = [&](llvm::function_ref<void(const ReportRow &)> visit) {
     for (const ReportRow &row : report.parts)

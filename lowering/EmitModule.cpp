@@ -178,8 +178,8 @@ private:
     taps.clear();
     entryRows = rows.getInt();
     if ((kind == fb::EntryKind::Decode || kind == fb::EntryKind::MtpDecode) && entryRows != slots())
-      return emitError(loc) << "entry '" << func.getName() << "' decodes " << entryRows << " slots, the model (v4.model) has "
-                            << slots();
+      return emitError(loc) << "entry '" << func.getName() << "' decodes " << entryRows
+                            << " slots, the model (v4.model) has " << slots();
     if (failed(flatten(func, places, "")))
       return failure();
     return fb::CreateEntry(b, b.CreateString(func.getName().str()), kind, rows.getInt(), arena, b.CreateVector(inputs),

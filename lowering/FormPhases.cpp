@@ -180,9 +180,11 @@ private:
       SmallVector<OpFoldResult> offsets = getAsOpFoldResult(forall.getInductionVars());
       // A state is read where its tile is written.
       DenseMap<OpOperand *, Value> statesOf;
-      for (auto [escape, out] : llvm::zip(escapes, forall.getRegionIterArgs()))
-        if (OpOperand *tied = cast<TileInterface>(escape.result.getOwner()).getTiedOperand(escape.result.getResultNumber()))
+      for (auto [escape, out] : llvm::zip(escapes, forall.getRegionIterArgs())) {
+        auto op = cast<TileInterface>(escape.result.getOwner());
+        if (OpOperand *tied = op.getTiedOperand(escape.result.getResultNumber()))
           statesOf[tied] = out;
+      }
       IRMapping map;
       for (TileInterface op : nest.ops) {
         SmallVector<Value> operands;

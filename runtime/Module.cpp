@@ -106,7 +106,9 @@ uint64_t Module::ioBytes() const {
   return rows * 8 + slots() * 8 + logits * model().vocab_size() * 4 + (2 * rows + slots()) * hidden * 4;
 }
 
-uint32_t Module::logitsRows() const { return model().logits_all() ? maxRows() : slots(); }
+uint32_t Module::logitsRows() const {
+  return model().logits_all() ? maxRows() : slots();
+}
 
 uint32_t Module::maxRows() const {
   uint32_t rows = 0;

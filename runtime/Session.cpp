@@ -364,9 +364,9 @@ void Session::runMtp(std::span<const Feed> mainFeeds) {
 /// A prefill entry works on the state of one slot.
 void Session::bindSlot(PreparedEntry &entry, uint32_t slot) {
   for (auto [binding, state] : entry.stateBindings) {
-    std::byte *address = static_cast<std::byte *>(entry.bindings[binding]);
-    address += reinterpret_cast<std::byte *>(stateOf(state, slot)) - reinterpret_cast<std::byte *>(stateOf(state, entry.slot));
-    entry.bindings[binding] = address;
+    uint64_t offset = static_cast<uint64_t>(static_cast<std::byte *>(entry.bindings[binding]) -
+                                            reinterpret_cast<std::byte *>(stateOf(state, entry.slot)));
+    entry.bindings[binding] = reinterpret_cast<std::byte *>(stateOf(state, slot)) + offset;
   }
   entry.slot = slot;
 }

@@ -512,12 +512,12 @@ void printLine(const std::string &name, unsigned launches, double time, double a
 
 void printEntry(const EntryResult &entry, const MachineRates &rates) {
   std::string slots = entry.slots > 1 ? concat(" in each of ", entry.slots, " slots") : std::string();
-  std::printf(
-      "\n%s, context %llu%s: %.3f ms (median of %u), %.2f tokens/s, %s%s (weights %s, state %s), read probe %.1f GB/s\n",
-      entry.name.c_str(), static_cast<unsigned long long>(entry.context), slots.c_str(), entry.seconds * 1e3, entry.steps,
-      static_cast<double>(entry.tokens) / entry.seconds, entry.cost.isBound ? "<" : "",
-      sizeText(entry.cost.bytes()).c_str(), sizeText(entry.cost.weightBytes).c_str(),
-      sizeText(entry.cost.stateBytes).c_str(), entry.readBytes / 1e9);
+  std::printf("\n%s, context %llu%s: %.3f ms (median of %u), %.2f tokens/s, %s%s (weights %s, state %s), "
+              "read probe %.1f GB/s\n",
+              entry.name.c_str(), static_cast<unsigned long long>(entry.context), slots.c_str(), entry.seconds * 1e3,
+              entry.steps, static_cast<double>(entry.tokens) / entry.seconds, entry.cost.isBound ? "<" : "",
+              sizeText(entry.cost.bytes()).c_str(), sizeText(entry.cost.weightBytes).c_str(),
+              sizeText(entry.cost.stateBytes).c_str(), entry.readBytes / 1e9);
   std::printf("%-58s %5s %11s %6s %10s %8s %7s %9s %7s\n", "kernel (first launch)", "calls", "time us", "%", "MB",
               "GB/s", "read %", "GFLOP/s", "FMA %");
   for (const KernelResult &kernel : entry.kernels)

@@ -79,7 +79,8 @@ void printText(const fbs::Module &module) {
   const fbs::Model &model = *module.model();
   print(concat("model ", text(model.model_type()), "\n  vocabulary ", model.vocab_size(), ", hidden ",
                model.hidden_size(), ", streams ", model.streams(), ", layers ", model.layers(), ", max context ",
-               model.max_context(), ", slots ", model.slots(), ", end token ", model.eos_token(), ", logits ", model.logits_all() ? "all" : "last",
+               model.max_context(), ", slots ", model.slots(), ", end token ", model.eos_token(), ", logits ",
+               model.logits_all() ? "all" : "last",
                ", MTP ", model.mtp() ? "yes" : "no",
                model.experts_per_token() ? concat(", experts per token ", model.experts_per_token()) : std::string(),
                "\n"));

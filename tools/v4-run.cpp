@@ -561,8 +561,8 @@ private:
   Status checkModule() const {
     if (recorder.sequences.size() > info.slots)
       return invalid(command.module, ": ", recorder.sequences.size(), " token lists for ", info.slots,
-                     info.slots > 1 ? " slots" : " slot", "; compile the module with --slots=",
-                     recorder.sequences.size());
+                     info.slots > 1 ? " slots" : " slot",
+                     "; compile the module with --slots=", recorder.sequences.size());
     for (const char *name : {"logits", "mtp-logits", "expect", "case"})
       if (options.has(name) && !info.logits_all)
         return invalid(command.module, ": --", name,
@@ -671,16 +671,14 @@ private:
       return {};
     };
     if (options.has("expect"))
-      V4_RETURN_IF_ERROR(
-          compare("logits" + of(slot), given("expect", slot), command.rule, rows, sequence.expected));
+      V4_RETURN_IF_ERROR(compare("logits" + of(slot), given("expect", slot), command.rule, rows, sequence.expected));
     if (golden) {
       Rule rule;
       rule.bound = golden->bound;
       V4_RETURN_IF_ERROR(compare("logits", command.casePath + "/logits_f32.npy", rule, rows, sequence.expected));
       std::string mtpPath = command.casePath + "/mtp_logits_f32.npy";
       if (mtp && ::access(mtpPath.c_str(), F_OK) == 0)
-        V4_RETURN_IF_ERROR(
-            compare("mtp logits", mtpPath, rule, sequence.prompt.size() - 1, sequence.mtpExpected));
+        V4_RETURN_IF_ERROR(compare("mtp logits", mtpPath, rule, sequence.prompt.size() - 1, sequence.mtpExpected));
     }
     return {};
   }
@@ -694,8 +692,7 @@ private:
       v4_sampler *created = nullptr;
       V4_RETURN_IF_ERROR(take(v4_sampler_create(&samplerOptions, &created)));
       sequence.sampler.reset(created);
-      V4_RETURN_IF_ERROR(
-          take(v4_session_append(session.get(), slot, sequence.prompt.data(), sequence.prompt.size())));
+      V4_RETURN_IF_ERROR(take(v4_session_append(session.get(), slot, sequence.prompt.data(), sequence.prompt.size())));
       V4_RETURN_IF_ERROR(std::move(recorder.failure));
     }
     std::vector<int32_t> tokens(info.slots, -1);

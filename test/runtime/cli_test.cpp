@@ -458,8 +458,9 @@ TEST_F(CliTest, Slots) {
     want += "\n";
     std::string file = dir / std::to_string(slot);
     writeNpy(file + ".e", Reference(weightData).logits(all[slot]));
-    for (const std::string &option : {tokenList(prompts[slot]), "--logits=" + file + ".l", "--mtp-logits=" + file + ".m",
-                                      "--save-state=" + file + ".s", "--expect=" + file + ".e", "--taps-out=" + file + ".t"})
+    for (const std::string &option :
+         {tokenList(prompts[slot]), "--logits=" + file + ".l", "--mtp-logits=" + file + ".m",
+          "--save-state=" + file + ".s", "--expect=" + file + ".e", "--taps-out=" + file + ".t"})
       arguments.push_back(option);
   }
   arguments.push_back("--check=maxrel:1e-5");
@@ -477,9 +478,9 @@ TEST_F(CliTest, Slots) {
   // Each file is that of a run of the sequence alone, in slot 0.
   for (size_t slot = 0; slot != 3; ++slot) {
     std::string file = dir / std::to_string(slot), alone = dir / "alone";
-    Outcome single = toy({tokenList(prompts[slot]), "--generate=6", "--logits=" + alone + ".l",
-                          "--mtp-logits=" + alone + ".m", "--save-state=" + alone + ".s", "--taps=layers.0",
-                          "--taps-out=" + alone + ".t"});
+    Outcome single =
+        toy({tokenList(prompts[slot]), "--generate=6", "--logits=" + alone + ".l", "--mtp-logits=" + alone + ".m",
+             "--save-state=" + alone + ".s", "--taps=layers.0", "--taps-out=" + alone + ".t"});
     ASSERT_EQ(single.exit, 0) << single.err;
     for (const char *kind : {".l", ".m", ".s", ".t"})
       EXPECT_EQ(readText(file + kind), readText(alone + kind)) << slot << kind;
@@ -489,8 +490,8 @@ TEST_F(CliTest, Slots) {
   Outcome onward = toy({"--tokens=5,6", "--tokens=7", "--load-state=" + (dir / "2.s"), "--load-state=" + (dir / "0.s"),
                         "--logits=" + (dir / "a.l"), "--logits=" + (dir / "b.l")});
   ASSERT_EQ(onward.exit, 0) << onward.err;
-  for (auto [file, history, more] : {std::tuple("a.l", all[2], std::vector<int32_t>{5, 6}),
-                                     std::tuple("b.l", all[0], std::vector<int32_t>{7})}) {
+  for (auto [file, history, more] :
+       {std::tuple("a.l", all[2], std::vector<int32_t>{5, 6}), std::tuple("b.l", all[0], std::vector<int32_t>{7})}) {
     history.insert(history.end(), more.begin(), more.end());
     auto rows = Reference(weightData).logits(history);
     std::string bytes = readText(dir / file);
@@ -511,8 +512,8 @@ TEST_F(CliTest, Slots) {
   wrong[3][4] += 1;
   writeNpy(dir / "w.e", wrong);
   writeNpy(dir / "r.e", Reference(weightData).logits(prompts[0]));
-  expectExit(toy({tokenList(prompts[0]), tokenList(prompts[2]), "--expect=" + (dir / "r.e"), "--expect=" + (dir / "w.e"),
-                  "--check=maxrel:1e-5"}),
+  expectExit(toy({tokenList(prompts[0]), tokenList(prompts[2]), "--expect=" + (dir / "r.e"),
+                  "--expect=" + (dir / "w.e"), "--check=maxrel:1e-5"}),
              4, "logits of slot 1: largest");
   writeText(module, moduleBytes(*toyModule()));
   expectExit(toy({"--tokens=1", "--tokens=2"}), 1, "2 token lists for 1 slot; compile the module with --slots=2");

@@ -740,9 +740,9 @@ TEST_F(SlotsTest, EverySlotMatchesTheReference) {
       EXPECT_EQ(v4_session_position(s, slot), all[slot].size());
       expectRows(recording.of(slot).logits, Reference(weightData).logits(all[slot]));
       expectRows(recording.of(slot).mtpLogits, Reference(weightData).mtpLogits(all[slot]));
-      EXPECT_EQ(std::memcmp(v4_session_logits(s, slot), recording.of(slot).logits[all[slot].size() - 1].data(),
-                            toyVocab * 4),
-                0);
+      EXPECT_EQ(
+          std::memcmp(v4_session_logits(s, slot), recording.of(slot).logits[all[slot].size() - 1].data(), toyVocab * 4),
+          0);
     }
   }
 }

@@ -341,6 +341,32 @@ TEST(ModuleVerify, EveryDefectIsNamedWithARemedy) {
   }
 }
 
+TEST(ModuleVerify, Slots) {
+  for (bool mtp : {true, false})
+    EXPECT_TRUE(verify(moduleBytes(*toyModule({.logitsAll = false, .mtp = mtp, .slots = 3}))).ok());
+  auto expect = [](const char *text, auto edit) {
+    auto module = toyModule({.slots = 3});
+    edit(*module);
+    Status status = verify(moduleBytes(*module));
+    EXPECT_EQ(status.code(), V4_INVALID) << text;
+    EXPECT_NE(status.message().find(text), std::string_view::npos) << status.message();
+  };
+  // Decode reaches all three slots of a state of 128 bytes, prefill one.
+  expect("bytes 256 + 129 reach beyond the 384 of its state", [](auto &m) {
+    mix(m).bindings[2] = {256, 129, 0, BindingKind::State};
+  });
+  expect("bytes 128 + 128 reach beyond the 128 of its state", [](auto &m) {
+    entry(m, 1).launches[1]->bindings[2] = {128, 128, 0, BindingKind::State};
+  });
+  expect("expected I32 with 2 extents for 3 rows, found I32 [2]", [](auto &m) { entry(m, 0).inputs[2]->shape = {2}; });
+  expect("expected I32 with 1 extents for 4 rows, found I32 [3, 2]", [](auto &m) {
+    entry(m, 1).inputs[2]->shape = {3, 2};
+  });
+  expect("the states together have more bytes than can be addressed", [](auto &m) {
+    m.states[0]->shape[0] = (uint64_t(1) << 48) / 64; // of one slot it would be half of the limit
+  });
+}
+
 TEST(ModuleVerify, MisalignedVectorsAreRefused) {
   // FlatBuffers accepts a vector whose length is aligned and whose 8-byte elements are not; reading those is undefined.
   // Each case points one vector at a new one behind everything else, whose length is at a multiple of 8.

@@ -3,8 +3,8 @@
 
 slots.py LIBRARY MODULE CASE_DIR SCRATCH_DIR POSITION...
 
-Slot i of the module, which has as many slots as there are positions, gets POSITION tokens of a sequence in prefill calls;
-then all slots step together. Checked, for the sequence of the case and for one of its own per slot:
+Slot i of the module, which has as many slots as there are positions, gets POSITION tokens of a sequence in prefill
+calls; then all slots step together. Checked, for the sequence of the case and for one of its own per slot:
   * the logits of every step, and the state behind them, equal bit for bit those of the same slot in a session where all
     others are inactive, and those of the same sequence in another slot;
   * logits are within 2e-5 of the stored ones, where the case has them;
@@ -52,15 +52,15 @@ class Session:
 
     def append(self, slot, tokens):
         if tokens:
-            array = (ctypes.c_int32 * len(tokens))(*tokens)
-            self.model.call("v4_session_append", self.handle, ctypes.c_uint32(slot), array, ctypes.c_size_t(len(tokens)))
+            array, count = (ctypes.c_int32 * len(tokens))(*tokens), ctypes.c_size_t(len(tokens))
+            self.model.call("v4_session_append", self.handle, ctypes.c_uint32(slot), array, count)
 
     def step(self, tokens):
         """`tokens` by slot, the others are inactive; the logits by slot, as bytes."""
         array = (ctypes.c_int32 * self.slots)(*[tokens.get(slot, -1) for slot in range(self.slots)])
         self.model.call("v4_session_step", self.handle, array, ctypes.c_size_t(self.slots))
-        return {slot: ctypes.string_at(self.model.lib.v4_session_logits(self.handle, ctypes.c_uint32(slot)), 4 * self.vocab)
-                for slot in tokens}
+        logits = self.model.lib.v4_session_logits
+        return {slot: ctypes.string_at(logits(self.handle, ctypes.c_uint32(slot)), 4 * self.vocab) for slot in tokens}
 
     def state(self, slot):
         path = os.path.join(self.model.scratch, "state")
@@ -110,7 +110,7 @@ def main(library, module, case, scratch, *positions):
             for place in {slot, (slot + 1) % slots}:
                 alone, single = run(model, vocab, slots, sequences, positions, {place: slot})
                 for i in range(STEPS):
-                    assert single[i][place] == logits[i][slot], f"{what}, alone in slot {place}: logits of step {i} differ"
+                    assert single[i][place] == logits[i][slot], f"{what}, alone in slot {place}: logits of step {i}"
                 assert alone.state(place) == states[slot], f"{what}, alone in slot {place}: the state differs"
                 for other in range(slots):
                     assert other == place or alone.position(other) == 0
@@ -128,7 +128,7 @@ def main(library, module, case, scratch, *positions):
             together.step(odd)
         after = [together.state(slot) for slot in range(slots)]
         for slot in range(slots):
-            assert (after[slot] == states[slot]) == (slot not in odd), f"slot {slot}: state after a step of the odd slots"
+            assert (after[slot] == states[slot]) == (slot not in odd), f"slot {slot}: state after a step of others"
         model.call("v4_session_reset", together.handle, ctypes.c_uint32(0))
         for first in range(0, 23, 5):
             together.append(0, golden[first:first + 5])
