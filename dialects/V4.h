@@ -42,6 +42,20 @@ struct TileDim {
 /// Rows and columns of an fp8 weight that share a scale; columns of an fp4 weight that do.
 constexpr int64_t kByteBlock = 128, kNibbleBlock = 32;
 
+/// Rows of a packed weight that lie side by side, and the bytes of each before the next row's.
+constexpr int64_t kPackedRows = 16, kPackedBytes = 4;
+
+/// The packed form (layout `rows16`) of a stored weight or scale: of `[.., N, K]` the type `[.., N/16, D, 16, e]`, where
+/// D dwords of e elements make a row; of an E8M0 scale `[.., N, B]` the type `[.., N/16, B, 16]`. None where the rows
+/// are no multiple of 16, or a row is no whole number of dwords.
+std::optional<RankedTensorType> packedType(RankedTensorType type);
+/// Whether a weight with `lead` dimensions before its rows is packed.
+inline bool isPackedWeight(Value weight, int64_t lead) {
+  return cast<RankedTensorType>(weight.getType()).getRank() == lead + 4;
+}
+/// The inverse, of a type that `packedType` returned.
+RankedTensorType unpackedType(RankedTensorType type);
+
 /// The largest divisor of `count` that is at most `limit`.
 int64_t largestDivisor(int64_t count, int64_t limit);
 

@@ -309,6 +309,33 @@ Results IndexScoresOp::decomposeOperation(OpBuilder &b) {
   });
 }
 
+/// The scores of one row, a part of the keys at a time, then the best of them.
+Results IndexTopKOp::decomposeOperation(OpBuilder &b) {
+  if (hasSlots(*this))
+    return decomposeSlots(b, *this);
+  Emit e(b, *this);
+  int64_t heads = sizeOf(getQuery(), 1), width = sizeOf(getQuery(), 2), keys = sizeOf(getKeys(), 0);
+  int64_t part = largestDivisor(keys, 64);
+  OpFoldResult zero = e.getIndexAttr(0);
+  return e.repeat(sizeOf(getQuery(), 0), e.empty(shapeOf(getResult()), e.getI32Type()), [&](OpFoldResult s, ValueRange iter) {
+    Value query = e.slice(getQuery(), {s, zero, zero}, {1, heads, width});
+    Value weights = e.slice(getWeights(), {s, zero}, {1, heads}), position = e.slice(getPositions(), {s}, {1});
+    Value scores = e.loop(e.index(0), e.index(keys), part, e.empty({1, keys}), [&](Value first, ValueRange scores) {
+      Value some = e.slice(getKeys(), {first, zero}, {part, width});
+      auto op = IndexScoresOp::create(e, RankedTensorType::get({1, part}, e.getF32Type()), query, weights, some,
+                                      position, first, getRatioAttr(), getScaleAttr());
+      Value y = op.decomposeOperation(e)->front();
+      op.erase();
+      return SmallVector<Value>{e.insert(y, scores[0], {zero, first}, {1, part})};
+    })[0];
+    auto op = TopKOp::create(e, RankedTensorType::get({1, sizeOf(getResult(), 1)}, e.getI32Type()), scores, position,
+                             getRatioAttr());
+    Value y = op.decomposeOperation(e)->front();
+    op.erase();
+    return SmallVector<Value>{e.insert(y, iter[0], {s, zero}, {1, sizeOf(getResult(), 1)})};
+  });
+}
+
 namespace {
 /// Online softmax over blocks of keys, for the heads of one row.
 struct Softmax {

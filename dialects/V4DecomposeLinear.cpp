@@ -62,8 +62,76 @@ static Value addBlocks(Emit &e, Value x, Value weight, Value scale, int64_t bloc
   return out;
 }
 
+/// out += x times rows of a packed weight [D, 16, e] (one group), over the dwords from `first` on.
+static Value addDwords(Emit &e, ArrayRef<Value> x, Value weight, OpFoldResult first, int64_t count, Value out) {
+  int64_t rows = sizeOf(out, 0), elements = sizeOf(weight, 2);
+  OpFoldResult zero = e.getIndexAttr(0);
+  Value w = e.slice(weight, {first, zero, zero}, {count, kPackedRows, elements});
+  for (auto [odd, part] : llvm::enumerate(x)) {
+    Value a = e.slice(e.split(part, {sizeOf(weight, 0), elements}), {zero, first, zero}, {rows, count, elements});
+    bool nibbles = x.size() == 2;
+    // Loops: m, dword, element, lane.
+    out = e.generic({{a, {0, 1, 2}}, {w, {1, 3, 2}}}, {out, {0, 3}}, [&](ValueRange args) {
+      return e.mulAdd(args[0], nibbles ? nibbleToF32(e, args[1], odd) : e.toF32(args[1]), args[2]);
+    });
+  }
+  return out;
+}
+
+/// The product with one group of 16 rows: the blocks that share a scale are summed up on their own.
+static Value packedGroup(Emit &e, ArrayRef<Value> x, Value weight, Value scale, OpFoldResult scaleRow, Value out) {
+  int64_t rows = sizeOf(out, 0), dwords = sizeOf(weight, 0);
+  out = e.fill(e.f32(0), out);
+  if (!scale)
+    return addDwords(e, x, weight, e.getIndexAttr(0), dwords, out);
+  bool nibbles = x.size() == 2;
+  int64_t block = nibbles ? kNibbleBlock / 2 / kPackedBytes : kByteBlock / kPackedBytes;
+  auto add = [&](OpFoldResult b, OpFoldResult first, int64_t count, Value out) {
+    Value sums = addDwords(e, x, weight, first, count, e.filled({rows, kPackedRows}, e.f32(0)));
+    Arg factor;
+    if (nibbles)
+      factor = {e.row(scale, b), {1}};
+    else
+      factor = {e.slice(scale, {scaleRow, b}, {1, 1}, {0, 1}), {}};
+    return e.generic({{sums, {0, 1}}, factor}, {out, {0, 1}},
+                     [&](ValueRange args) { return e.mulAdd(args[0], e.toF32(args[1]), args[2]); });
+  };
+  int64_t whole = dwords / block;
+  if (whole)
+    out = e.repeat(whole, out, [&](OpFoldResult b, ValueRange y) -> SmallVector<Value> {
+      OpFoldResult first = e.getIndexAttr(0);
+      if (auto value = dyn_cast<Value>(b))
+        first = e.mul(value, e.index(block));
+      return {add(b, first, block, y[0])};
+    })[0];
+  if (int64_t rest = dwords % block)
+    out = add(e.getIndexAttr(whole), e.getIndexAttr(whole * block), rest, out);
+  return out;
+}
+
+/// out [M, N] = x times a packed weight [N/16, D, 16, e].
+static Value packedLinear(Emit &e, ArrayRef<Value> x, Value weight, Value scale, Value out) {
+  int64_t rows = sizeOf(out, 0);
+  OpFoldResult zero = e.getIndexAttr(0);
+  return e.repeat(sizeOf(weight, 0), out, [&](OpFoldResult g, ValueRange y) -> SmallVector<Value> {
+    OpFoldResult first = zero, scaleRow = zero;
+    if (auto value = dyn_cast<Value>(g)) {
+      first = e.mul(value, e.index(kPackedRows));
+      scaleRow = e.div(value, e.index(kByteBlock / kPackedRows));
+    }
+    Value part = scale;
+    if (scale && tensorType(scale).getRank() == 3)
+      part = e.row(scale, g);
+    Value target = e.slice(y[0], {zero, first}, {rows, kPackedRows});
+    target = packedGroup(e, x, e.row(weight, g), part, scaleRow, target);
+    return {e.insert(target, y[0], {zero, first}, {rows, kPackedRows})};
+  })[0];
+}
+
 Value Emit::linear(ArrayRef<Value> x, Value weight, Value scale, Value out) {
   Type stored = tensorType(weight).getElementType();
+  if (isPackedWeight(weight, 0))
+    return packedLinear(*this, x, weight, scale, out);
   out = fill(f32(0), out);
   if (stored.isInteger(8)) {
     for (bool odd : {false, true})
@@ -113,7 +181,7 @@ FailureOr<SmallVector<Value>> LinearOp::decomposeOperation(OpBuilder &b) {
   if (tensorType(getInput()).getRank() == 2)
     return SmallVector<Value>{e.linear(activations(e, getInput(), getWeight()), getWeight(), getScale(), y)};
 
-  int64_t rows = sizeOf(getInput(), 0), inner = sizeOf(getInput(), 2), outer = sizeOf(getWeight(), 1);
+  int64_t rows = sizeOf(getInput(), 0), inner = sizeOf(getInput(), 2), outer = sizeOf(getResult(), 2);
   return e.repeat(sizeOf(getWeight(), 0), y, [&](OpFoldResult g, ValueRange iter) -> SmallVector<Value> {
     OpFoldResult zero = e.getIndexAttr(0);
     Value x = e.slice(getInput(), {zero, g, zero}, {rows, 1, inner}, {1});

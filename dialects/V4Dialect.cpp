@@ -11,6 +11,30 @@
 using namespace mlir;
 using namespace mlir::v4;
 
+std::optional<RankedTensorType> v4::packedType(RankedTensorType type) {
+  SmallVector<int64_t> shape(type.getShape());
+  if (shape.size() < 2 || !type.getElementType().isIntOrFloat() || type.getElementTypeBitWidth() > kPackedBytes * 8)
+    return std::nullopt;
+  int64_t columns = shape.pop_back_val(), rows = shape.pop_back_val();
+  bool scale = isa<Float8E8M0FNUType>(type.getElementType());
+  int64_t elements = scale ? 1 : kPackedBytes * 8 / type.getElementTypeBitWidth();
+  if (rows % kPackedRows || columns % elements)
+    return std::nullopt;
+  shape.append({rows / kPackedRows, columns / elements, kPackedRows});
+  if (!scale)
+    shape.push_back(elements);
+  return type.clone(shape);
+}
+
+RankedTensorType v4::unpackedType(RankedTensorType type) {
+  SmallVector<int64_t> shape(type.getShape());
+  int64_t elements = isa<Float8E8M0FNUType>(type.getElementType()) ? 1 : shape.pop_back_val();
+  shape.pop_back();
+  int64_t steps = shape.pop_back_val(), groups = shape.pop_back_val();
+  shape.append({groups * kPackedRows, steps * elements});
+  return type.clone(shape);
+}
+
 #include "dialects/V4Dialect.cpp.inc"
 #include "dialects/V4Enums.cpp.inc"
 #include "dialects/V4Interfaces.cpp.inc"
@@ -227,6 +251,16 @@ LogicalResult V4Dialect::verifyRegionArgAttribute(Operation *op, unsigned, unsig
   if (name == "v4.input") {
     FailureOr<StringAttr> input = expect<StringAttr>(op, attr, "a string");
     return failed(input) ? failure() : verifyInput(op, index, *input);
+  }
+  if (name == "v4.layout") {
+    FailureOr<StringAttr> layout = expect<StringAttr>(op, attr, "a string");
+    if (failed(layout))
+      return failure();
+    if (layout->getValue() != "rows16")
+      return op->emitOpError("expected 'v4.layout' to be rows16, found ") << *layout;
+    if (!func.getArgAttr(index, "v4.weight"))
+      return op->emitOpError("expected 'v4.layout' on a weight, found it on argument ") << index;
+    return success();
   }
   if (name == "v4.output")
     return expectName(op, attr);

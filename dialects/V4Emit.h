@@ -127,7 +127,7 @@ public:
   Value closeLanes(Value lanes, Value out);
 
   // Shared by several ops.
-  /// out [M, N] = x [M, K] times a stored weight [N, K]. For fp4, `x` holds the even and the odd columns.
+  /// out [M, N] = x [M, K] times a stored weight [N, K], packed or not. For fp4, `x` holds the even and the odd columns.
   Value linear(ArrayRef<Value> x, Value weight, Value scale, Value out);
   /// The `out` columns of a row of `scores` that are largest, of the first `count`, ascending, then -1. `out` is i32
   /// [k].

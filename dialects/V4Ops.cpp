@@ -38,6 +38,8 @@ class Shapes {
 public:
   explicit Shapes(Operation *op) : op(op) {}
 
+  void bind(StringRef letter, int64_t size) { sizes[letter] = size; }
+
   /// The size of a letter that a shape has bound.
   int64_t operator[](StringRef letter) const { return sizes.lookup(letter); }
 
@@ -130,26 +132,41 @@ LogicalResult checkSameType(Operation *op, StringRef what, Value value, Value re
   return op->emitOpError("expected ") << what << " of type " << reference.getType() << ", found " << value.getType();
 }
 
-/// Shape of a stored weight and its scale; `lead` dimensions come before [N, K].
+/// Shape of a stored weight and its scale, as they lie in a checkpoint or packed; `lead` dimensions come before them.
 LogicalResult checkWeight(Operation *op, Shapes &shapes, Value weight, Value scale, ArrayRef<Dim> lead) {
-  Type stored = cast<RankedTensorType>(weight.getType()).getElementType();
+  auto type = cast<RankedTensorType>(weight.getType());
+  Type stored = type.getElementType();
   int64_t inner = shapes["K"];
   bool nibbles = stored.isInteger(8), scaled = nibbles || isa<Float8E4M3FNType>(stored);
   if (nibbles && inner % 2)
     return op->emitOpError("expected an even K for an fp4 weight, found ") << inner;
+  bool packed = isPackedWeight(weight, lead.size());
+  int64_t columns = nibbles ? inner / 2 : inner;
   SmallVector<Dim> dims(lead);
-  dims.push_back("N");
-  dims.push_back(nibbles ? Dim("K/2", inner / 2) : Dim("K"));
+  if (packed) {
+    int64_t elements = kPackedBytes * 8 / type.getElementTypeBitWidth();
+    if (columns % elements)
+      return op->emitOpError("expected rows of whole dwords for a packed weight, found K = ") << inner;
+    shapes.bind("N", type.getDimSize(lead.size()) * kPackedRows);
+    dims.append({Dim("N/16", shapes["N"] / kPackedRows), Dim("dwords", columns / elements), kPackedRows,
+                 Dim("", elements)});
+  } else {
+    dims.push_back("N");
+    dims.push_back(nibbles ? Dim("K/2", columns) : Dim("K"));
+  }
   if (failed(shapes.check("weight", weight, dims)))
     return failure();
   if (scaled != static_cast<bool>(scale))
     return op->emitOpError("expected ") << (scaled ? "a scale" : "no scale") << " for a weight of " << stored
                                         << ", found " << (scaled ? "none" : "one");
-  dims.pop_back_n(2);
-  if (nibbles)
-    dims.append({Dim("N"), Dim("ceil(K/32)", ceilDiv(inner, kNibbleBlock))});
+  dims.assign(lead.begin(), lead.end());
+  int64_t blocks = ceilDiv(inner, nibbles ? kNibbleBlock : kByteBlock);
+  if (nibbles && packed)
+    dims.append({Dim("N/16", shapes["N"] / kPackedRows), Dim("ceil(K/32)", blocks), kPackedRows});
+  else if (nibbles)
+    dims.append({Dim("N"), Dim("ceil(K/32)", blocks)});
   else
-    dims.append({Dim("ceil(N/128)", ceilDiv(shapes["N"], kByteBlock)), Dim("ceil(K/128)", ceilDiv(inner, kByteBlock))});
+    dims.append({Dim("ceil(N/128)", ceilDiv(shapes["N"], kByteBlock)), Dim("ceil(K/128)", blocks)});
   return shapes.check("scale", scale, dims);
 }
 
@@ -409,6 +426,18 @@ LogicalResult TopKOp::verify() {
   Shapes shapes(*this);
   return success(succeeded(checkRatio(*this, getRatio(), getPositions(), "positions")) &&
                  succeeded(shapes.check("scores", getScores(), {"S", "N"})) &&
+                 succeeded(shapes.check("positions", getPositions(), {"S"})) &&
+                 succeeded(shapes.check("result", getResult(), {"S", "k"})) &&
+                 succeeded(checkAtMost(*this, "k", shapes["k"], "N", shapes["N"])));
+}
+
+LogicalResult IndexTopKOp::verify() {
+  Shapes shapes(*this);
+  return success(succeeded(checkPositive(*this, "ratio", getRatio())) &&
+                 succeeded(checkFinite(*this, "scale", getScale())) &&
+                 succeeded(shapes.check("query", getQuery(), {"S", "h", "c"})) &&
+                 succeeded(shapes.check("weights", getWeights(), {"S", "h"})) &&
+                 succeeded(shapes.check("keys", getKeys(), perSlot(hasSlots(getKeys()), {"N", "c"}))) &&
                  succeeded(shapes.check("positions", getPositions(), {"S"})) &&
                  succeeded(shapes.check("result", getResult(), {"S", "k"})) &&
                  succeeded(checkAtMost(*this, "k", shapes["k"], "N", shapes["N"])));

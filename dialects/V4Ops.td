@@ -112,7 +112,9 @@ def V4_LinearOp : V4_TiledOp<"linear"> {
     | f8E4M3FN | `[N, K]` | `[ceil(N/128), ceil(K/128)]` |
     | i8: two E2M1 codes, low nibble first | `[N, K/2]` | `[N, ceil(K/32)]` |
 
-    With groups weight and scale have a leading `G`. An element is its widened code times its scale, both exact;
+    With groups weight and scale have a leading `G`. Packed (layout `rows16`, made by `v4-pack-weights`) a weight is
+    `[N/16, D, 16, e]`: 16 rows side by side, dword by dword, e elements in each of the D dwords of a row; an fp4 scale
+    is `[N/16, ceil(K/32), 16]`, an fp8 scale stays. An element is its widened code times its scale, both exact;
     products and sums are f32, in an order that the decomposition fixes, and products may contract with sums. No
     rounding of `x`.
 
@@ -617,6 +619,33 @@ def V4_TopKOp : V4_TiledOp<"top_k"> {
   let results = (outs V4_I32:$result);
   let assemblyFormat = [{
     $scores (`visible` $positions^ `ratio` $ratio)? attr-dict `:` functional-type(operands, results)
+  }];
+}
+
+def V4_IndexTopKOp : V4_TiledOp<"index_top_k"> {
+  let summary = "lightning indexer: the best of the visible keys";
+  let description = [{
+    `v4.top_k` of `v4.index_scores` (spec 4.9), as one op so that the scores `[S, N]` need not exist: at a million tokens
+    a row has 262,144.
+
+    `q [S, h, c]`, `weights [S, h]`, `keys [N, c]`, with slots `[S, N, c]`, `positions [S]`, `y [S, k]`, `k <= N`. A row
+    that sees at most `k` keys lists them all, whatever their scores. No rounding below f32.
+
+    ```mlir
+    func.func @index_top_k(%q: tensor<4x2x32xf32>, %weights: tensor<4x2xf32>, %keys: tensor<64x32xf32>,
+                           %positions: tensor<4xi32>) -> tensor<4x8xi32> {
+      %y = v4.index_top_k %q, %weights, %keys, %positions ratio 4 scale 0.125
+          : (tensor<4x2x32xf32>, tensor<4x2xf32>, tensor<64x32xf32>, tensor<4xi32>) -> tensor<4x8xi32>
+      return %y : tensor<4x8xi32>
+    }
+    ```
+  }];
+  let arguments = (ins V4_F32:$query, V4_F32:$weights, V4_F32:$keys, V4_Positions:$positions, I64Attr:$ratio,
+                       F32Attr:$scale);
+  let results = (outs V4_I32:$result);
+  let assemblyFormat = [{
+    $query `,` $weights `,` $keys `,` $positions `ratio` $ratio `scale` $scale attr-dict `:`
+    functional-type(operands, results)
   }];
 }
 

@@ -22,7 +22,8 @@ int64_t v4::largestDivisor(int64_t count, int64_t limit) {
 
 /// Tile limits. A row of a tile is one token; they bound the work of a workgroup from below, so that starting it is
 /// cheap, and the temporaries of a workgroup from above (they live on its stack).
-constexpr int64_t kLinearRows = 32, kHeads = 16, kKeys = 64, kColumns = 1024;
+constexpr int64_t kLinearRows = 32, kPackedTile = 64, kWideTile = 256, kLeastTiles = 16, kFewRows = 16,
+                  kHeads = 16, kKeys = 64, kColumns = 1024;
 
 static ArrayRef<int64_t> shapeOf(Value value) { return cast<RankedTensorType>(value.getType()).getShape(); }
 
@@ -52,11 +53,6 @@ static int64_t weightRows(int64_t rows, Type element) {
   if (isa<Float8E4M3FNType>(element) && rows > 128)
     rows = std::gcd(rows, int64_t(128));
   return largestDivisor(rows, kLinearRows);
-}
-
-/// Loop step of a scale's row dimension: one scale row per 128 weight rows (fp8), or one each (fp4).
-static int64_t scaleStep(Value weight) {
-  return isa<Float8E4M3FNType>(cast<RankedTensorType>(weight.getType()).getElementType()) ? 128 : 1;
 }
 
 //===----------------------------------------------------------------------===//
@@ -100,6 +96,11 @@ Dims HcHeadOp::getOperandTile(OpOperand &operand) {
 
 V4_ROW_OP(TopKOp, getScores)
 Dims TopKOp::getOperandTile(OpOperand &operand) { return leading(operand.get(), 1); }
+
+V4_ROW_OP(IndexTopKOp, getQuery)
+Dims IndexTopKOp::getOperandTile(OpOperand &operand) {
+  return &operand == &getKeysMutable() ? ofSlot(operand.get(), 2) : leading(operand.get(), 1);
+}
 
 V4_ROW_OP(RouteOp, getLogits)
 Dims RouteOp::getOperandTile(OpOperand &operand) {
@@ -150,42 +151,73 @@ Dims RoundTripOp::getOperandTile(OpOperand &operand) { return getResultTile(0); 
 // Linears: the rows of the weight are cut, every tile sees all tokens.
 //===----------------------------------------------------------------------===//
 
+/// Rows of the last dimension but one, or of the packed groups.
+static int64_t outputRows(Value weight, int64_t lead) {
+  return shapeOf(weight)[lead] * (isPackedWeight(weight, lead) ? kPackedRows : 1);
+}
+
+/// Size of a tile of the weight's rows. Every tile of a product of many bf16 rows may widen them: few tiles then, but at
+/// least kLeastTiles.
+static int64_t rowTile(Value input, Value weight, int64_t lead) {
+  int64_t rows = outputRows(weight, lead);
+  Type element = cast<RankedTensorType>(weight.getType()).getElementType();
+  if (!isPackedWeight(weight, lead))
+    return weightRows(rows, element);
+  int64_t size = kPackedTile;
+  if (cast<RankedTensorType>(input.getType()).getElementType().isBF16() && shapeOf(input)[0] > kFewRows)
+    while (size < kWideTile && rows >= 2 * size * kLeastTiles)
+      size *= 2;
+  size = kPackedRows * largestDivisor(rows / kPackedRows, size / kPackedRows);
+  // With a scale per 128 rows a tile must not cross a block.
+  if (isa<Float8E4M3FNType>(element) && rows > kByteBlock && size % kByteBlock)
+    size = kPackedRows * largestDivisor(std::gcd(rows, kByteBlock) / kPackedRows, size / kPackedRows);
+  return size;
+}
+
+/// Loop steps per element of the dimension that holds the weight's rows, in the weight and in its scale.
+static int64_t weightStep(Value weight, int64_t lead) { return isPackedWeight(weight, lead) ? kPackedRows : 1; }
+static int64_t scaleStep(Value weight, int64_t lead) {
+  if (isa<Float8E4M3FNType>(cast<RankedTensorType>(weight.getType()).getElementType()))
+    return kByteBlock;
+  return weightStep(weight, lead);
+}
+
 Sizes LinearOp::getLoopSizes() {
-  ArrayRef<int64_t> shape = shapeOf(getWeight());
-  return shape.size() == 3 ? Sizes{shape[0], shape[1]} : Sizes{shape[0]};
+  int64_t lead = getInput().getType().getRank() - 2;
+  Sizes sizes(shapeOf(getWeight()).take_front(lead));
+  sizes.push_back(outputRows(getWeight(), lead));
+  return sizes;
 }
 Sizes LinearOp::getTileSizes() {
-  Sizes sizes(getLoopSizes().size(), 1);
-  sizes.back() = weightRows(getLoopSizes().back(), getWeight().getType().getElementType());
+  int64_t lead = getInput().getType().getRank() - 2;
+  Sizes sizes(lead, 1);
+  sizes.push_back(rowTile(getInput(), getWeight(), lead));
   return sizes;
 }
 Dims LinearOp::getOperandTile(OpOperand &operand) {
-  bool grouped = getLoopSizes().size() == 2;
+  int64_t lead = getInput().getType().getRank() - 2;
   Dims dims = whole(operand.get());
   if (&operand == &getInputMutable()) {
-    if (grouped)
+    if (lead)
       dims[1].loop = 0;
     return dims;
   }
-  dims = leading(operand.get(), grouped ? 2 : 1);
-  if (&operand != &getWeightMutable())
-    dims[grouped ? 1 : 0].step = scaleStep(getWeight());
+  dims = leading(operand.get(), lead + 1);
+  dims[lead].step = &operand == &getWeightMutable() ? weightStep(getWeight(), lead) : scaleStep(getWeight(), lead);
   return dims;
 }
 Dims LinearOp::getResultTile(unsigned) {
   return getLoopSizes().size() == 2 ? Dims{TileDim{}, TileDim{0}, TileDim{1}} : Dims{TileDim{}, TileDim{0}};
 }
 
-Sizes GroupedLinearOp::getLoopSizes() { return {shapeOf(getWeight())[1]}; }
-Sizes GroupedLinearOp::getTileSizes() {
-  return {weightRows(getLoopSizes()[0], getWeight().getType().getElementType())};
-}
+Sizes GroupedLinearOp::getLoopSizes() { return {outputRows(getWeight(), 1)}; }
+Sizes GroupedLinearOp::getTileSizes() { return {rowTile(getInput(), getWeight(), 1)}; }
 Dims GroupedLinearOp::getOperandTile(OpOperand &operand) {
   Dims dims = whole(operand.get());
   if (&operand == &getWeightMutable())
-    dims[1].loop = 0;
+    dims[1] = TileDim{0, weightStep(getWeight(), 1)};
   else if (operand.get() == getScale())
-    dims[1] = TileDim{0, scaleStep(getWeight())};
+    dims[1] = TileDim{0, scaleStep(getWeight(), 1)};
   return dims;
 }
 Dims GroupedLinearOp::getResultTile(unsigned) { return {TileDim{}, TileDim{0}}; }
@@ -232,7 +264,8 @@ void IndexScoresOp::adjustTile(OpBuilder &builder, ArrayRef<OpFoldResult> offset
 }
 
 Sizes SparseAttentionOp::getLoopSizes() { return Sizes(shapeOf(getQuery()).take_front(2)); }
-Sizes SparseAttentionOp::getTileSizes() { return {1, largestDivisor(getLoopSizes()[1], kHeads)}; }
+// All heads of a row share its keys.
+Sizes SparseAttentionOp::getTileSizes() { return {1, getLoopSizes()[1]}; }
 Dims SparseAttentionOp::getOperandTile(OpOperand &operand) {
   if (&operand == &getQueryMutable())
     return leading(operand.get(), 2);

@@ -210,11 +210,8 @@ Value BlockBuilder::indexer(Value input, Value lowRank, int64_t ratio, LayerValu
   Value keys = compressor("attn.indexer.compressor", "attn.index_keys", input, ratio, /*rotate=*/true, values);
   int64_t count = *(shapeOf(keys).end() - 2);
   double scale = 1.0 / std::sqrt(static_cast<double>(c.indexDim) * static_cast<double>(c.indexHeads));
-  Value scores =
-      create<IndexScoresOp>("attn.indexer.scores", f32({rows, count}), query, weights, keys, values.positions,
-                            /*first_key=*/Value(), b.getI64IntegerAttr(ratio), f32Attr(scale));
-  return create<TopKOp>("attn.indexer.topk", i32({rows, std::min(c.indexTopK, count)}), scores, values.positions,
-                        b.getI64IntegerAttr(ratio));
+  return create<IndexTopKOp>("attn.indexer.topk", i32({rows, std::min(c.indexTopK, count)}), query, weights, keys,
+                             values.positions, b.getI64IntegerAttr(ratio), f32Attr(scale));
 }
 
 /// A compressor (spec 4.5 to 4.7): pools completed blocks into entries and appends them to a cache; `rotate` for index

@@ -61,7 +61,8 @@ struct Place {
 
 struct ParameterInfo {
   WeightAttr weight;
-  RankedTensorType type;
+  RankedTensorType type; // as in the checkpoint, whatever the layout
+  StringRef layout;
 };
 
 class Emitter {
@@ -123,10 +124,42 @@ private:
     return success();
   }
 
-  uint32_t parameterIndex(MemRefType memref, WeightAttr weight) {
-    auto type = RankedTensorType::get(memref.getShape(), memref.getElementType());
-    auto key = std::make_pair(Attribute(weight), Type(type));
-    return parameters.insert({key, ParameterInfo{weight, type}}).first - parameters.begin();
+  /// The shape that a packed argument has in the checkpoint: `[.., N/16, units, 16, elements of a unit]` is `[.., N, K]`,
+  /// and the last dimension is absent where a unit is one byte (docs/module-format.md).
+  static FailureOr<SmallVector<int64_t>> unpackedShape(MemRefType memref, WeightAttr weight) {
+    Type element = memref.getElementType();
+    int64_t bits = element.getIntOrFloatBitWidth(), unitBits = isa<Float8E8M0FNUType>(element) ? 8 : 32;
+    bool hasElements = unitBits != 8;
+    ArrayRef<int64_t> shape = memref.getShape();
+    int64_t elements = bits <= unitBits ? unitBits / bits : 0;
+    if (hasElements) {
+      if (shape.empty() || shape.back() != elements)
+        return failure();
+      shape = shape.drop_back();
+    }
+    constexpr int64_t packedRows = 16;
+    if (shape.size() < (weight.isTable() ? 4 : 3) || shape.back() != packedRows)
+      return failure();
+    SmallVector<int64_t> result(shape.drop_back(3));
+    result.push_back(shape[shape.size() - 3] * packedRows);
+    result.push_back(shape[shape.size() - 2] * elements);
+    return result;
+  }
+
+  FailureOr<uint32_t> parameterIndex(func::FuncOp func, unsigned argument, MemRefType memref, WeightAttr weight) {
+    auto layout = func.getArgAttrOfType<StringAttr>(argument, "v4.layout");
+    SmallVector<int64_t> shape(memref.getShape());
+    if (layout) {
+      FailureOr<SmallVector<int64_t>> unpacked = unpackedShape(memref, weight);
+      if (failed(unpacked))
+        return func.emitError() << "argument " << argument << " is " << memref << ", which is no shape of layout rows16; "
+                                << "accepted: [.., N/16, units of a row, 16, elements of a unit], a unit being a dword or an "
+                                << "f8E8M0FNU, whose dimension is left out";
+      shape = *unpacked;
+    }
+    ParameterInfo info{weight, RankedTensorType::get(shape, memref.getElementType()), layout ? layout.getValue() : "as-stored"};
+    auto key = std::make_tuple(Attribute(weight), Type(info.type), info.layout);
+    return static_cast<uint32_t>(parameters.insert({key, info}).first - parameters.begin());
   }
 
   FailureOr<Offset<fb::Entry>> emitEntry(func::FuncOp func) {
@@ -154,7 +187,10 @@ private:
         places[argument] = {fb::BindingKind::Output, static_cast<uint32_t>(outputs.size())};
         outputs.push_back(value(name.getValue()));
       } else if (auto weight = func.getArgAttrOfType<WeightAttr>(i, "v4.weight")) {
-        places[argument] = {fb::BindingKind::Parameter, parameterIndex(type, weight)};
+        FailureOr<uint32_t> index = parameterIndex(func, i, type, weight);
+        if (failed(index))
+          return failure();
+        places[argument] = {fb::BindingKind::Parameter, *index};
       } else if (auto state = func.getArgAttrOfType<StateAttr>(i, "v4.state")) {
         // The module describes the state of one slot; the runtime keeps those of all slots one behind the other.
         if (type.getRank() == 3) {
@@ -336,17 +372,18 @@ private:
       std::vector<uint64_t> sourceShape(weight.getShape().begin(), weight.getShape().end());
       auto source = fb::CreateSource(b, b.CreateString(weight.getTensor().str()), *dtypeOf(weight.getDtype()),
                                      b.CreateVector(sourceShape), weight.getOffset(), weight.getStride());
-      // Two views of one tensor differ in their offset (the halves of a fused one) or their shape.
+      // Two views of one tensor differ in their offset (the halves of a fused one), their shape or their layout.
       std::string name = weight.getTensor().str();
       if (weight.getOffset())
         name += "+" + std::to_string(weight.getOffset());
       if (!names.insert(name).second) {
         for (uint64_t size : shape)
           name += ":" + std::to_string(size);
-        names.insert(name);
+        if (!names.insert(name).second)
+          names.insert(name += "@" + info.layout.str());
       }
       result.push_back(fb::CreateParameter(b, b.CreateString(name), *dtypeOf(info.type.getElementType()), b.CreateVector(shape),
-                                           weight.isTable() ? shape[0] : 0, b.CreateString("as-stored"), source));
+                                           weight.isTable() ? shape[0] : 0, b.CreateString(info.layout.str()), source));
     }
     return b.CreateVector(result);
   }
@@ -373,7 +410,7 @@ private:
   llvm::StringMap<uint32_t> kernelIndex;
   llvm::StringMap<SmallVector<int64_t>> kernelTables;
   std::vector<Offset<fb::Kernel>> kernels;
-  llvm::MapVector<std::pair<Attribute, Type>, ParameterInfo> parameters;
+  llvm::MapVector<std::tuple<Attribute, Type, StringRef>, ParameterInfo> parameters;
   llvm::StringMap<std::pair<size_t, MemRefType>> stateTypes;
   std::vector<Offset<fb::State>> states;
   std::vector<Offset<fb::Launch>> launches;

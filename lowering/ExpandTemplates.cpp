@@ -5,9 +5,11 @@
 #include "lowering/templates/Templates.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
 
 namespace mlir::v4 {
 #define GEN_PASS_DEF_EXPANDTEMPLATESPASS
@@ -40,7 +42,15 @@ struct ExpandTemplatesPass : v4::impl::ExpandTemplatesPassBase<ExpandTemplatesPa
       }
       if (failed(entry->expand(op, target)))
         return signalPassFailure();
+      // A cut of all rows of a table that only the template used must not be left: nothing reads a table like that.
+      SetVector<Operation *> views;
+      for (Value operand : op->getOperands())
+        if (Operation *view = operand.getDefiningOp())
+          views.insert(view);
       op.erase();
+      for (Operation *view : views)
+        if (isOpTriviallyDead(view))
+          view->erase();
     }
   }
 };

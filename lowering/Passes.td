@@ -61,8 +61,8 @@ def ExpandTemplatesPass : Pass<"v4-expand-templates", "::mlir::func::FuncOp"> {
     `features` lists, in LLVM's spelling. Operands that a template does not support are an error.
   }];
   let options = [Option<"features", "features", "std::string", "\"\"", "instruction sets of the processor, separated by commas">];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
-                           "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
 }
 
 def FlattenVectorsPass : Pass<"v4-flatten-vectors"> {
@@ -129,6 +129,21 @@ def OutlineGroupsPass : Pass<"v4-outline-groups", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def PackWeightsPass : Pass<"v4-pack-weights", "::mlir::ModuleOp"> {
+  let summary = "weights of linears in the layout that their kernels read";
+  let description = [{
+    Arguments that only linears read as weights, in every entry, get the packed type and, at the entries, `v4.layout = "rows16"`: the
+    runtime permutes the bytes once at load. Rows that are no multiple of 16, or no whole number of dwords, stay as they are stored.
+
+    ```mlir
+    func.func @decode(%x: tensor<1x64xf32>, %w: tensor<32x64xbf16> {v4.weight = ...})
+    ==>
+    func.func @decode(%x: tensor<1x64xf32>, %w: tensor<2x32x16x2xbf16> {v4.layout = "rows16", v4.weight = ...})
+    ```
+  }];
+  let dependentDialects = ["::mlir::tensor::TensorDialect"];
+}
+
 def PlanArenaPass : Pass<"v4-plan-arena", "::mlir::ModuleOp"> {
   let summary = "place all buffers of a function in one arena";
   let description = [{
@@ -154,6 +169,31 @@ def SelectTemplatesPass : Pass<"v4-select-templates", "::mlir::func::FuncOp"> {
     their decomposition.
   }];
   let dependentDialects = ["::mlir::tensor::TensorDialect"];
+}
+
+def SplitKeysPass : Pass<"v4-split-keys", "::mlir::func::FuncOp"> {
+  let summary = "cut the keys of attention and indexer into parts when rows are few";
+  let description = [{
+    `v4.sparse_attention` and `v4.index_top_k` of few rows become two phases each: a grid over rows and parts of the keys, so that a row alone
+    occupies all threads and every key is read once for all heads, and a grid that combines the parts in order. The number of parts follows
+    from the shapes; which keys belong to a part, from the number of keys that a row sees. Calls of many rows stay; their tiles are whole rows.
+
+    ```mlir
+    %0 = v4.sparse_attention %q, %ring, %sink, %positions, %span window 128 scale 0.125 : (tensor<1x64x64xf32>, ..) -> tensor<1x64x64xf32>
+    ==>
+    %1:3 = v4.phase -> tensor<1x2x64xf32>, tensor<1x2x64xf32>, tensor<1x2x64x64xf32> {
+      %2:3 = scf.forall (%s, %p) in (1, 2) shared_outs(..) {
+        v4.kernel "attention" ins(%q, %ring, %sink, %positions, %span, %p : ..) outs(..) {parts = 2, ..}
+      }
+    }
+    %3 = v4.phase -> tensor<1x64x64xf32> {
+      %4 = scf.forall (%s, %h) = (0, 0) to (1, 64) step (1, 4) shared_outs(..) {
+        v4.kernel "combine_attention" ins(..) outs(..)
+      }
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
 }
 
 def SplitPhasesPass : Pass<"v4-split-phases", "::mlir::ModuleOp"> {

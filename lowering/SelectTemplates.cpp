@@ -20,7 +20,7 @@ struct SelectTemplatesPass : v4::impl::SelectTemplatesPassBase<SelectTemplatesPa
     getOperation()->walk([&](v4::TileInterface op) { tiles.push_back(op); });
     for (Operation *op : tiles)
       for (const v4::KernelTemplate &entry : v4::getKernelTemplates())
-        if (entry.select(op))
+        if (entry.select && entry.select(op))
           break;
   }
 };

@@ -50,10 +50,13 @@ static bufferization::OneShotBufferizePassOptions bufferizeOptions() {
 }
 
 static void buildTiles(OpPassManager &pm) {
-  // 1. Groups become kernels, each in a module of its own: from here on kernels are compiled in parallel.
+  // 1. Weights as kernels of this target read them. Groups become kernels, each in a module of its own: from here on
+  //    kernels are compiled in parallel.
+  pm.addPass(createPackWeightsPass());
   pm.addPass(createOutlineGroupsPass());
   OpPassManager &func = pm.nest<ModuleOp>().nest<func::FuncOp>();
   // 2. Ops are cut into tiles while they are still v4 ops: only they know their loops.
+  func.addPass(createSplitKeysPass());
   func.addPass(createFormPhasesPass());
   // 3. A tile is replaced by its definition, then tiled to registers and vectorised.
   func.addPass(createSelectTemplatesPass());

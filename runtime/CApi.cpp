@@ -135,10 +135,20 @@ v4_status *v4_module_get_info(const v4_module *module, v4_module_info *info) {
   return nullptr;
 }
 
-v4_status *v4_weights_load(const v4_module *module, const char *path, v4_weights **out) {
+v4_status *v4_weights_load(const v4_module *module, const char *path, const v4_weights_options *options,
+                           v4_weights **out) {
   if (!module || !path || !out)
     return missing("v4_weights_load", !module ? "module" : !path ? "path" : "out");
-  auto weights = Weights::load(module->impl, path);
+  v4_weights_options read;
+  if (Status status = readOptions("v4_weights_load", options, read); !status.ok())
+    return std::move(status).release();
+  if (read.threads > 1024)
+    return misuse("v4_weights_load: ", read.threads, " threads are more than 1024").release();
+  Weights::Options loadOptions;
+  loadOptions.threads = read.threads;
+  if (read.progress)
+    loadOptions.progress = [&](uint64_t done, uint64_t total) { return read.progress(read.user, done, total) == 0; };
+  auto weights = Weights::load(module->impl, path, loadOptions);
   if (!weights)
     return weights.takeStatus().release();
   *out = new v4_weights{std::move(*weights)};

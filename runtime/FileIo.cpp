@@ -116,6 +116,11 @@ void Pages::clear(uint64_t offset, uint64_t bytes) {
   std::memset(base + last, 0, end - last);
 }
 
+void Pages::useHugePages() {
+  if (base)
+    (void)::madvise(base, length, MADV_HUGEPAGE);
+}
+
 MappedFile::~MappedFile() {
   if (base)
     ::munmap(base, length);
@@ -157,11 +162,17 @@ std::optional<uint64_t> availableMemory() {
 }
 
 void MappedFile::drop(Bytes range) const {
-  const uintptr_t page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  uintptr_t begin = (reinterpret_cast<uintptr_t>(range.data()) + page - 1) / page * page;
-  uintptr_t end = reinterpret_cast<uintptr_t>(range.data() + range.size()) / page * page;
-  if (begin < end)
-    (void)::madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
+  // A touched page brings its neighbours along, up to a border of this size; they may be of another tensor, whose turn
+  // is long over.
+  constexpr uintptr_t around = uintptr_t(64) << 10;
+  if (range.empty())
+    return;
+  uintptr_t first = reinterpret_cast<uintptr_t>(base), last = first + length;
+  uintptr_t begin = reinterpret_cast<uintptr_t>(range.data()) / around * around;
+  uintptr_t end = (reinterpret_cast<uintptr_t>(range.data() + range.size()) + around - 1) / around * around;
+  begin = std::max(begin, first);
+  end = std::min(end, last);
+  (void)::madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
 }
 
 Expected<Pages> readFile(const std::string &path) {

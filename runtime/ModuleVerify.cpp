@@ -4,6 +4,7 @@
 // written so that they cannot overflow.
 #include "runtime/ModuleVerify.h"
 #include "runtime/Checked.h"
+#include "runtime/Layout.h"
 
 #include <algorithm>
 #include <cstring>
@@ -128,14 +129,17 @@ private:
       uint64_t bytes = 0;
       V4_RETURN_IF_ERROR(checkName(where, parameter.name(), names));
       V4_RETURN_IF_ERROR(checkShape(where, parameter.dtype(), parameter.shape(), bytes));
-      if (text(parameter.layout()) != "as-stored")
-        return bad(where, "layout '", text(parameter.layout()), "' is unknown to this runtime");
       uint64_t rows = parameter.rows();
       if (rows && parameter.shape()->Get(0) != rows)
         return bad(where, "a table of ", rows, " rows has the shape ", shapeText(*parameter.shape()));
       if (rows && rows < model->experts_per_token())
         return bad(where, "a table of ", rows, " rows is too small for the model's ", model->experts_per_token(),
                    " experts per token");
+      if (text(parameter.layout()) != layoutAsStored && text(parameter.layout()) != layoutRows16)
+        return bad(where, "layout '", text(parameter.layout()), "' is unknown to this runtime");
+      if (text(parameter.layout()) == layoutRows16 && !rows16For(parameter.dtype(), *parameter.shape(), rows != 0))
+        return bad(where, "layout rows16 needs a multiple of 16 rows of whole dwords (F8_E8M0: bytes), found ",
+                   dtypeName(parameter.dtype()), " ", shapeText(*parameter.shape()), rows ? " as a table" : "");
       V4_RETURN_IF_ERROR(verifySource(where, parameter, rows ? bytes / rows : bytes));
       parameterBytes.push_back(bytes);
     }

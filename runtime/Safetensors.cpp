@@ -122,9 +122,11 @@ Expected<SafetensorsHeader> parseSafetensors(Bytes file) {
     if (member.name == "__metadata__") {
       if (!member.value.isObject())
         return invalid("'__metadata__' is not an object");
-      for (const json::Member &entry : member.value.members)
+      for (json::Member &entry : member.value.members) {
         if (!entry.value.isString())
           return invalid("'__metadata__' holds something that is not a string");
+        header.metadata.emplace_back(std::move(entry.name), std::move(entry.value.string));
+      }
       continue;
     }
     if (member.name.empty() || member.name.find('\0') != std::string::npos)
@@ -177,8 +179,21 @@ const TensorInfo *SafetensorsFile::find(std::string_view name) const {
   return it != byName.end() && header.tensors[*it].name == name ? &header.tensors[*it] : nullptr;
 }
 
-std::string safetensorsHeader(const std::vector<TensorInfo> &tensors) {
+const std::string *SafetensorsFile::metadata(std::string_view name) const {
+  for (const auto &[key, value] : header.metadata)
+    if (key == name)
+      return &value;
+  return nullptr;
+}
+
+std::string safetensorsHeader(const std::vector<TensorInfo> &tensors, const Metadata &metadata) {
   std::string text = "{";
+  if (!metadata.empty()) {
+    text += "\"__metadata__\":{";
+    for (const auto &[key, value] : metadata)
+      text += concat(text.back() == '{' ? "" : ",", json::quoted(key), ":", json::quoted(value));
+    text += "}";
+  }
   uint64_t position = 0;
   for (const TensorInfo &tensor : tensors) {
     uint64_t bytes = *elementCount(tensor.shape) * safetensorsBits(tensor.dtype) / 8;

@@ -28,8 +28,12 @@ struct TensorInfo {
 /// "[2, 3]"
 std::string shapeText(const std::vector<uint64_t> &shape);
 
+/// Names and values of `__metadata__`.
+using Metadata = std::vector<std::pair<std::string, std::string>>;
+
 struct SafetensorsHeader {
   std::vector<TensorInfo> tensors; // in the order of the payload
+  Metadata metadata;
   uint64_t payload = 0;            // offset of the payload in the file
 };
 
@@ -44,6 +48,8 @@ public:
 
   const std::vector<TensorInfo> &tensors() const { return header.tensors; }
   const TensorInfo *find(std::string_view name) const;
+  /// The value of that name in the metadata, or null.
+  const std::string *metadata(std::string_view name) const;
   Bytes bytes(const TensorInfo &tensor) const {
     return file.bytes().subspan(header.payload + tensor.begin, tensor.end - tensor.begin);
   }
@@ -57,7 +63,7 @@ private:
 
 /// The length field and header of a file that holds `tensors` back to back in this order (begin and end are computed),
 /// padded so that the payload starts at a multiple of 64.
-std::string safetensorsHeader(const std::vector<TensorInfo> &tensors);
+std::string safetensorsHeader(const std::vector<TensorInfo> &tensors, const Metadata &metadata = {});
 
 } // namespace v4
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// A checkpoint bound to a module's parameters. Immutable.
+// Weights bound to a module's parameters. Immutable.
 #ifndef V4_RUNTIME_WEIGHTS_H
 #define V4_RUNTIME_WEIGHTS_H
 
-#include "runtime/Checkpoint.h"
 #include "runtime/Module.h"
+#include "runtime/Mover.h"
+#include "runtime/Sources.h"
 
 namespace v4 {
 
@@ -15,33 +16,39 @@ public:
     std::vector<int64_t> offsets;    // a table: bytes of every row from `base`
   };
 
-  static Expected<std::shared_ptr<const Weights>> load(std::shared_ptr<const Module> module, const std::string &path);
+  struct Options {
+    uint32_t threads = 0;  // 0: all available
+    MoveProgress progress; // of what is moved into memory; may be empty
+  };
+
+  /// `path` is a checkpoint directory or a file of v4-pack. Payloads stay where they are mapped, but for parameters of
+  /// a checkpoint that have a layout or are not aligned for their element type: these are moved into memory.
+  static Expected<std::shared_ptr<const Weights>> load(std::shared_ptr<const Module> module, const std::string &path,
+                                                       const Options &options);
 
   /// The bytes that RandomTensor gives the checkpoint's tensors, in memory.
   static Expected<std::shared_ptr<const Weights>> random(std::shared_ptr<const Module> module, uint64_t seed);
 
   const Bound &parameter(uint32_t index) const { return bound[index]; }
   const std::shared_ptr<const Module> &module() const { return owner; }
-  uint64_t copiedBytes() const { return copied; }
+  /// Bytes in memory of their own, not mapped.
+  uint64_t movedBytes() const { return moved; }
 
 private:
-  Status bind(const fbs::Parameter &parameter, std::vector<bool> &seen);
+  static Expected<std::shared_ptr<const Weights>> loadCheckpoint(std::shared_ptr<const Module> module,
+                                                                 const std::string &path, const Options &options);
+  static Expected<std::shared_ptr<const Weights>> loadPacked(std::shared_ptr<const Module> module,
+                                                             const std::string &path, const Options &options);
   Status generate(const fbs::Parameter &parameter, uint64_t seed, uint64_t experts);
-  Status checkTensor(const fbs::Parameter &parameter, const std::string &name, std::vector<bool> &seen,
-                     const Checkpoint::Tensor *&out) const;
-  Expected<const std::byte *> aligned(const Checkpoint::Tensor &tensor, Bytes range, unsigned alignment);
-  Expected<std::byte *> allocate(uint64_t size);
+  void bind(const fbs::Parameter &parameter, const std::vector<const std::byte *> &addresses);
 
   std::shared_ptr<const Module> owner;
-  Checkpoint checkpoint;
+  Sources sources;        // of a checkpoint
+  SafetensorsFile packed; // or a file of v4-pack
   std::vector<Bound> bound;
-  std::vector<Pages> copies; // and what was generated
-  uint64_t used = 0;         // bytes taken from the last of `copies`
-  uint64_t copied = 0;
+  std::vector<Pages> memory; // what was moved or generated
+  uint64_t moved = 0;
 };
-
-/// The table's row `e` of a name with "{e}" in it.
-std::string rowName(std::string_view pattern, uint32_t row);
 
 } // namespace v4
 

@@ -109,11 +109,23 @@ V4_API v4_status *v4_module_get_info(const v4_module *module, v4_module_info *in
 
 typedef struct v4_weights v4_weights;
 
-/* Maps the checkpoint directory `path` and checks it against the module both ways: every tensor that the module reads
- * must be there with the expected type, shape and byte range, and every other tensor must belong to a family that the
- * module leaves out on purpose. Payloads stay in the mapped files, but those that are not aligned for their element
- * type are copied. The files must not be changed while the weights exist. */
-V4_API v4_status *v4_weights_load(const v4_module *module, const char *path, v4_weights **out);
+typedef struct v4_weights_options {
+  size_t struct_size;
+  uint32_t threads; /* threads that pack, the caller included; 0: one per CPU this process may use */
+  void *user;
+  /* Called on the calling thread before the first byte is moved into memory and from time to time after; `total` bytes
+   * are to be moved. A result other than 0 ends the call with V4_ENVIRONMENT. */
+  int (*progress)(void *user, uint64_t done, uint64_t total);
+} v4_weights_options;
+
+/* Binds weights to the module. `path` is a checkpoint directory, or a file that v4-pack wrote. Both are checked against
+ * the module both ways: every tensor that it reads must be there with the expected type, shape and byte range, and
+ * every other tensor of a checkpoint must belong to a family that the module leaves out on purpose. Payloads stay in
+ * the mapped files; those of a checkpoint that the module wants in a layout of its own, or that are not aligned for
+ * their element type, are moved into memory. The files must not be changed while the weights exist. `options` may be
+ * NULL. V4_ENVIRONMENT, before any memory is taken, when the weights need more than is available. */
+V4_API v4_status *v4_weights_load(const v4_module *module, const char *path, const v4_weights_options *options,
+                                  v4_weights **out);
 
 /* Makes weights out of nothing, for measurements: random values in the module's formats that keep activations finite.
  * The same seed gives the same values, those that v4-synth writes for it. Takes memory for all parameters;

@@ -35,6 +35,14 @@ v4_say "testing"
 status=0
 ctest --test-dir "$build" --output-on-failure "$@" || status=$?
 
+if [[ $preset == dev ]]; then
+  v4_say "kernels at real shapes against this machine; printed, not judged: other work may run beside them"
+  small=$build/test/bench/flash-one-of-each
+  mkdir -p "$small" && cp test/configs/flash-one-of-each.json "$small/config.json"
+  "$build/bin/v4c" "$small" --numerics=f32 -o "$small.v4m"
+  "$build/bin/v4-bench" "$small.v4m" --random-weights=1 --contexts=4000 --check=test/bench/bounds.json || (($? == 4))
+fi
+
 if [[ $preset == coverage ]]; then
   bin=/usr/lib/llvm-22/bin
   "$bin/llvm-profdata" merge -o "$build/all.profdata" "$profiles"/*.profraw

@@ -11,7 +11,8 @@ Substitutions, besides lit's own:
     %llvm_lib_dir  LLVM's libraries (libmlir_c_runner_utils and its like)
     %shlibext      .so
     %source_dir    the source tree; %build_dir the build tree
-Features: `long` (with --param long=1) for tests of minutes; `asan`, `coverage` for what such builds cannot run.
+Features: `long` (with --param long=1, as ctest has it) for tests of a minute or more; `avx512vbmi`, `avx512bf16` where the CPU has
+them; `asan`, `coverage` for what such builds cannot run.
 """
 
 import os
@@ -46,6 +47,12 @@ config.substitutions.extend([
 
 if lit_config.params.get("long", "") == "1":
     config.available_features.add("long")
+# Instruction sets of this machine that tests of kernel templates execute, in LLVM's spelling.
+with open("/proc/cpuinfo") as cpuinfo:
+    flags = next((line for line in cpuinfo if line.startswith("flags")), "").split()
+for name in ["avx512vbmi", "avx512bf16"]:
+    if name.replace("avx512", "avx512_") in flags or name in flags:
+        config.available_features.add(name)
 if config.v4_sanitize:
     config.available_features.add("asan")
 if config.v4_coverage:

@@ -16,6 +16,7 @@ namespace {
 
 constexpr size_t pieceBytes = size_t(1) << 20; // of one workgroup
 constexpr unsigned peakSteps = 1 << 16;        // of one workgroup's arithmetic loop
+constexpr uint32_t arithmeticWorkgroups = 32;  // per thread: long enough for sleeping threads to join
 
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -262,17 +263,24 @@ double Probe::readOnce() {
   return overMemory(peakLoop().read);
 }
 
+double Probe::multiplyAddOnce() {
+  return rate(peakLoop().multiplyAdd, arithmeticWorkgroups * threadCount, peakLoop().flops);
+}
+
+double Probe::dotOnce() {
+  return rate(dot512, arithmeticWorkgroups * threadCount, 4.0 * 16 * sumCount * peakSteps);
+}
+
 MachineRates Probe::measureAll() {
-  constexpr unsigned passes = 32, loops = 24;
-  uint32_t workgroups = 32 * threadCount; // long enough for sleeping threads to join
+  constexpr unsigned passes = 16, loops = 16;
   MachineRates rates;
   rates.readBytes = repeat(passes, [&] { return readOnce(); });
   Rate streaming = repeat(passes, [&] { return overMemory(copyStreaming); });
   Rate cached = repeat(passes, [&] { return overMemory(copyCached); });
   rates.copyBytes = streaming.median > cached.median ? streaming : cached;
-  rates.fp32Flops = repeat(loops, [&] { return rate(peakLoop().multiplyAdd, workgroups, peakLoop().flops); });
+  rates.fp32Flops = repeat(loops, [&] { return multiplyAddOnce(); });
   if (cpuHasFeature("avx512f") && cpuHasFeature("avx512bf16"))
-    rates.bf16DotFlops = repeat(loops, [&] { return rate(dot512, workgroups, 4.0 * 16 * sumCount * peakSteps); });
+    rates.bf16DotFlops = repeat(loops, [&] { return dotOnce(); });
   return rates;
 }
 

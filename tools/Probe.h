@@ -34,8 +34,12 @@ public:
   static Expected<std::unique_ptr<Probe>> create(uint32_t threads);
 
   MachineRates measureAll();
-  /// One pass over a quarter of the buffer, another one each time: for measurements that surround something else.
+  // Once each, for measurements that take turns with something else.
+  /// A pass over a quarter of the buffer, the next one each time. Afterwards the caches hold nothing else.
   double readOnce();
+  double multiplyAddOnce();
+  /// Needs bf16 dot products (MachineRates::bf16DotFlops).
+  double dotOnce();
 
   uint32_t threads() const { return threadCount; }
   uint64_t bufferBytes() const { return buffer.size(); }

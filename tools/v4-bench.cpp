@@ -34,6 +34,7 @@ ToolSpec toolSpec() {
       {"v4-bench --probe", "bandwidth and arithmetic peaks of this machine"},
       {"v4-bench m.v4m --random-weights=1 --contexts=4000",
        "decode and prefill, kernel by kernel, without a checkpoint"},
+      {"v4-bench m.v4m --random-weights=1 --contexts=4000 --check=test/bench/bounds.json", "against bounds; exit 4"},
       {"v4-bench m.v4m --weights=ckpt --entries=decode --json | jq '.entries[].tokens_per_second'", "for scripts"},
   };
   tool.options = {
@@ -50,14 +51,18 @@ ToolSpec toolSpec() {
        true},
       {"probe", "", "machine", "measure the machine only"},
       {"write-target", "F.json", "machine", "with --probe: write the figures to a file"},
+      {"check", "F.json", "checks", "compare shares with the bounds of a file; exit 4 when one is missed"},
       {"threads", "N", "run", "threads (default: one per CPU)"},
       {"json", "", "output", "JSON (schema \"v4-bench\", version 1) instead of tables"},
   };
   tool.footer =
       "Bytes: stored weights that a step uses, each once (of expert tables and token tables the rows of its\n"
       "tokens), and the window and compressed entries behind it. '<': an upper bound, since several tokens may\n"
-      "share experts. GFLOP/s: products with weights only. FMA %: of the fp32 peak.\n"
-      "Exit codes: 0 ok, 1 input rejected, 2 usage, 3 environment, 70 internal error.";
+      "share experts. GFLOP/s: products with weights only. peak %: of the fp32 peak in numerics f32, else of that of\n"
+      "bf16 products where it is higher. Every step begins with cold caches.\n"
+      "Bounds: {\"schema\": \"v4-bench-bounds\", \"schema_version\": 1, \"least\": {FIGURE: NUMBER, ..}}, where FIGURE is\n"
+      "(decode|prefill)[.(bf16|fp8|fp4|fp32|mixed)].(share_of_read|share_of_peak), the lowest of all contexts.\n"
+      "Exit codes: 0 ok, 1 input rejected, 2 usage, 3 environment, 4 a bound was missed, 70 internal error.";
   return tool;
 }
 
@@ -77,7 +82,8 @@ uint64_t scramble(uint64_t x) {
 struct Cost {
   uint64_t weightBytes = 0, stateBytes = 0;
   bool isBound = false;
-  double flops = 0; // products with weights; 0: none known
+  double flops = 0;                             // products with weights; 0: none known
+  std::map<std::string, uint64_t> matrixBytes; // of weightBytes, by format; scales go with what they scale
 
   uint64_t bytes() const { return weightBytes + stateBytes; }
   void add(const Cost &other) {
@@ -85,8 +91,37 @@ struct Cost {
     stateBytes += other.stateBytes;
     isBound |= other.isBound;
     flops += other.flops;
+    for (const auto &[format, bytes] : other.matrixBytes)
+      matrixBytes[format] += bytes;
+  }
+
+  /// The format that nine tenths of the bytes are weights of, "mixed" when there are several; empty when something else
+  /// than products with weights moves most.
+  std::string format() const {
+    uint64_t all = 0;
+    for (const auto &[name, part] : matrixBytes)
+      all += part;
+    if (flops == 0 || all * 10 < bytes() * 9)
+      return {};
+    for (const auto &[name, part] : matrixBytes)
+      if (part * 10 >= bytes() * 9)
+        return name;
+    return "mixed";
   }
 };
+
+std::string_view formatName(fbs::DType dtype) {
+  switch (dtype) {
+  case fbs::DType::BF16:
+    return "bf16";
+  case fbs::DType::F8E4M3:
+    return "fp8";
+  case fbs::DType::I8: // two fp4 values
+    return "fp4";
+  default:
+    return "fp32";
+  }
+}
 
 /// The costs of one entry at one place of a sequence, from the module's description alone.
 class Costs {
@@ -158,6 +193,9 @@ private:
       products *= 2;
     cost.flops =
         2 * products * static_cast<double>(lastRowOnly ? 1 : tokens) * static_cast<double>(rows ? perToken : 1);
+    // One row of a prefill is no figure for kernels of many.
+    if (!lastRowOnly || tokens == 1)
+      cost.matrixBytes[std::string(formatName(parameter.dtype()))] = cost.weightBytes;
     return cost;
   }
 
@@ -182,6 +220,13 @@ private:
 
 // ---- Results
 
+/// Medians of probes between the steps of one measurement.
+struct StepRates {
+  double readBytes = 0, fp32Flops = 0;
+  std::optional<double> bf16DotFlops;
+  double peakFlops = 0; // of fp32 in numerics f32; else the larger one: some CPUs multiply bf16 slower than fp32
+};
+
 struct KernelResult {
   std::string kernel, place; // the first launch, layer numbers as '*'
   unsigned launches = 0;
@@ -193,10 +238,12 @@ struct EntryResult {
   std::string name;
   uint64_t context = 0, tokens = 0; // context: length of every sequence behind the step
   unsigned steps = 0, slots = 1;
-  double seconds = 0, readBytes = 0; // the probe around these steps
-  double firstLogits = 0;            // mean magnitude after the first step: the same for the same weights and numerics
+  double seconds = 0;
+  StepRates rates;        // the probe between these steps
+  double firstLogits = 0; // mean magnitude after the first step: the same for the same weights and numerics
   Cost cost;
   std::vector<KernelResult> kernels; // slowest first
+  std::vector<KernelResult> formats; // launches that do little but multiply with weights, by the format of these
 };
 
 /// "layers.3.attn.wq_a" as "layers.*.attn.wq_a": launches of one kernel differ in the layer.
@@ -320,7 +367,7 @@ private:
   Status createSession() {
     v4_weights *loaded = nullptr;
     V4_RETURN_IF_ERROR(options.has("weights")
-                           ? take(v4_weights_load(module.get(), options.get("weights").c_str(), &loaded))
+                           ? take(v4_weights_load(module.get(), options.get("weights").c_str(), nullptr, &loaded))
                            : take(v4_weights_random(module.get(), command.seed, &loaded)));
     weights.reset(loaded);
     recorder = std::make_unique<Recorder>(*target);
@@ -385,23 +432,28 @@ private:
                    [&] { return take(v4_session_reset(session.get(), 0)); });
   }
 
-  /// Steps until five are done and half a second is over, with the probe before and after.
+  /// Steps until five are done and a second is over. Before each of them the probe goes through a part of
+  /// its buffer that is larger than the caches: that is the bandwidth to compare with, and leaves no weight in a cache,
+  /// where a model of real size would have none.
   template <typename Prepare>
   Status measure(const fbs::Entry &entry, const std::string &what, uint64_t context, uint64_t tokens, unsigned warmUp,
                  Prepare prepare) {
-    constexpr unsigned leastSteps = 5, mostSteps = 64, probes = 8;
-    constexpr double enough = 0.5;
+    constexpr unsigned leastSteps = 5, mostSteps = 64;
+    constexpr double enough = 1.0;
     Progress progress(what);
     std::string name = entry.name()->str();
-    std::vector<double> reads, times;
+    std::vector<double> reads, multiplyAdds, dots, times;
     std::vector<std::vector<double>> launchTimes;
-    for (unsigned i = 0; i != probes; ++i)
-      reads.push_back(probe->readOnce());
-    double measured = 0, firstLogits = 0;
-    for (unsigned step = 0; step < warmUp + leastSteps || (measured < enough && step < warmUp + mostSteps); ++step) {
+    double started = seconds(), firstLogits = 0;
+    for (unsigned step = 0;
+         step < warmUp + leastSteps || (seconds() - started < enough && step < warmUp + mostSteps); ++step) {
       progress.say(concat("step ", step));
       V4_RETURN_IF_ERROR(prepare());
       std::vector<int32_t> ids = randomTokens(tokens);
+      multiplyAdds.push_back(probe->multiplyAddOnce());
+      if (rates.bf16DotFlops)
+        dots.push_back(probe->dotOnce());
+      reads.push_back(probe->readOnce()); // last: its buffer is what the caches hold
       double begin = seconds(), others = 0;
       V4_RETURN_IF_ERROR(take(&entry == decodeEntry ? v4_session_step(session.get(), ids.data(), ids.size())
                                                     : v4_session_append(session.get(), 0, ids.data(), ids.size())));
@@ -409,14 +461,11 @@ private:
       std::vector<double> launches = recorder->takeStep(name, others);
       if (step == 0)
         firstLogits = meanLogit();
-      measured += time;
       if (step < warmUp)
         continue;
       times.push_back(time - others);
       launchTimes.push_back(std::move(launches));
     }
-    for (unsigned i = 0; i != probes; ++i)
-      reads.push_back(probe->readOnce());
     if (!std::isfinite(meanLogit()))
       return invalid(what, ": the logits are not finite; the figures would mean nothing");
 
@@ -427,7 +476,12 @@ private:
     result.slots = &entry == decodeEntry ? info.slots : 1;
     result.steps = static_cast<unsigned>(times.size());
     result.seconds = medianOf(times);
-    result.readBytes = medianOf(reads);
+    result.rates.readBytes = medianOf(reads);
+    result.rates.fp32Flops = result.rates.peakFlops = medianOf(multiplyAdds);
+    if (!dots.empty())
+      result.rates.bf16DotFlops = medianOf(dots);
+    if (!dots.empty() && std::string_view(info.numerics) != "f32")
+      result.rates.peakFlops = std::max(result.rates.fp32Flops, *result.rates.bf16DotFlops);
     result.firstLogits = firstLogits;
     Costs costs(root(), entry, tokens, context);
     result.cost = costs.whole;
@@ -438,30 +492,53 @@ private:
 
   void addKernels(const fbs::Entry &entry, const Costs &costs, const std::vector<std::vector<double>> &launchTimes,
                   EntryResult &result) {
-    std::map<uint32_t, size_t> rowOf; // kernel to row
-    std::vector<std::vector<double>> sums;
+    Rows kernels(result.kernels, launchTimes), formats(result.formats, launchTimes);
     for (uint32_t i = 0; i != entry.launches()->size(); ++i) {
       const fbs::Launch &launch = *entry.launches()->Get(i);
-      auto [found, isNew] = rowOf.try_emplace(launch.kernel(), result.kernels.size());
+      std::string name = target->kernels()->Get(launch.kernel())->name()->str();
+      kernels.add(name, placeOf(launch.name()->string_view()), i, costs.launches[i]);
+      if (std::string format = costs.launches[i].format(); !format.empty())
+        formats.add(format, placeOf(launch.name()->string_view()), i, costs.launches[i]);
+    }
+    kernels.finish();
+    formats.finish();
+  }
+
+  /// Sums launches by name; a row's time is the median of its sums over the steps.
+  class Rows {
+  public:
+    Rows(std::vector<KernelResult> &rows, const std::vector<std::vector<double>> &times) : rows(rows), times(times) {}
+
+    void add(const std::string &name, std::string place, uint32_t launch, const Cost &cost) {
+      auto [found, isNew] = indices.try_emplace(name, rows.size());
       if (isNew) {
         KernelResult row;
-        row.kernel = target->kernels()->Get(launch.kernel())->name()->str();
-        row.place = placeOf(launch.name()->string_view());
-        result.kernels.push_back(std::move(row));
-        sums.emplace_back(launchTimes.size());
+        row.kernel = name;
+        row.place = std::move(place);
+        rows.push_back(std::move(row));
+        sums.emplace_back(times.size());
       }
-      KernelResult &row = result.kernels[found->second];
+      KernelResult &row = rows[found->second];
       row.launches += 1;
-      row.cost.add(costs.launches[i]);
-      for (size_t step = 0; step != launchTimes.size(); ++step)
-        sums[found->second][step] += launchTimes[step][i];
+      row.cost.add(cost);
+      for (size_t step = 0; step != times.size(); ++step)
+        sums[found->second][step] += times[step][launch];
     }
-    for (size_t i = 0; i != sums.size(); ++i)
-      result.kernels[i].seconds = medianOf(std::move(sums[i]));
-    std::sort(result.kernels.begin(), result.kernels.end(), [](const KernelResult &a, const KernelResult &b) {
-      return a.seconds != b.seconds ? a.seconds > b.seconds : a.kernel < b.kernel;
-    });
-  }
+
+    void finish() {
+      for (size_t i = 0; i != sums.size(); ++i)
+        rows[i].seconds = medianOf(std::move(sums[i]));
+      std::sort(rows.begin(), rows.end(), [](const KernelResult &a, const KernelResult &b) {
+        return a.seconds != b.seconds ? a.seconds > b.seconds : a.kernel < b.kernel;
+      });
+    }
+
+  private:
+    std::vector<KernelResult> &rows;
+    const std::vector<std::vector<double>> &times;
+    std::map<std::string, size_t> indices;
+    std::vector<std::vector<double>> sums;
+  };
 
   const ParsedOptions &options;
   Command &command;
@@ -498,36 +575,141 @@ std::string cell(double value, const char *format, bool known, bool isBound = fa
   return concat(known && isBound ? "<" : "", known ? text.data() : "-");
 }
 
-void printLine(const std::string &name, unsigned launches, double time, double all, const Cost &cost, double read,
-               double peak) {
+void printLine(const std::string &name, unsigned launches, double time, double all, const Cost &cost,
+               const StepRates &rates) {
   double bytes = static_cast<double>(cost.bytes());
   bool moves = bytes > 0, multiplies = cost.flops > 0;
   std::printf("%-58.58s %5u %11.1f %6.1f %10s %8s %7s %9s %7s\n", name.c_str(), launches, time * 1e6, 100 * time / all,
               cell(bytes / 1e6, "%.3f", moves, cost.isBound).c_str(),
               cell(bytes / time / 1e9, "%.2f", moves, cost.isBound).c_str(),
-              cell(100 * bytes / time / read, "%.1f", moves, cost.isBound).c_str(),
+              cell(100 * bytes / time / rates.readBytes, "%.1f", moves, cost.isBound).c_str(),
               cell(cost.flops / time / 1e9, "%.1f", multiplies).c_str(),
-              cell(100 * cost.flops / time / peak, "%.1f", multiplies).c_str());
+              cell(100 * cost.flops / time / rates.peakFlops, "%.1f", multiplies).c_str());
 }
 
-void printEntry(const EntryResult &entry, const MachineRates &rates) {
+void printEntry(const EntryResult &entry) {
   std::string slots = entry.slots > 1 ? concat(" in each of ", entry.slots, " slots") : std::string();
-  std::printf("\n%s, context %llu%s: %.3f ms (median of %u), %.2f tokens/s, %s%s (weights %s, state %s), "
-              "read probe %.1f GB/s\n",
+  std::printf("\n%s, context %llu%s: %.3f ms (median of %u), %.2f tokens/s, %s%s (weights %s, state %s); probe: read "
+              "%.1f GB/s, peak %.1f GFLOP/s\n",
               entry.name.c_str(), static_cast<unsigned long long>(entry.context), slots.c_str(), entry.seconds * 1e3,
               entry.steps, static_cast<double>(entry.tokens) / entry.seconds, entry.cost.isBound ? "<" : "",
               sizeText(entry.cost.bytes()).c_str(), sizeText(entry.cost.weightBytes).c_str(),
-              sizeText(entry.cost.stateBytes).c_str(), entry.readBytes / 1e9);
+              sizeText(entry.cost.stateBytes).c_str(), entry.rates.readBytes / 1e9, entry.rates.peakFlops / 1e9);
   std::printf("%-58s %5s %11s %6s %10s %8s %7s %9s %7s\n", "kernel (first launch)", "calls", "time us", "%", "MB",
-              "GB/s", "read %", "GFLOP/s", "FMA %");
-  for (const KernelResult &kernel : entry.kernels)
-    printLine(concat(kernel.kernel, " (", kernel.place, ")"), kernel.launches, kernel.seconds, entry.seconds,
-              kernel.cost, entry.readBytes, rates.fp32Flops.median);
+              "GB/s", "read %", "GFLOP/s", "peak %");
   unsigned launches = 0;
-  for (const KernelResult &kernel : entry.kernels)
+  for (const KernelResult &kernel : entry.kernels) {
     launches += kernel.launches;
-  printLine("step", launches, entry.seconds, entry.seconds, entry.cost, entry.readBytes, rates.fp32Flops.median);
+    printLine(concat(kernel.kernel, " (", kernel.place, ")"), kernel.launches, kernel.seconds, entry.seconds,
+              kernel.cost, entry.rates);
+  }
+  for (const KernelResult &format : entry.formats)
+    printLine(concat("all of ", format.kernel), format.launches, format.seconds, entry.seconds, format.cost,
+              entry.rates);
+  printLine("step", launches, entry.seconds, entry.seconds, entry.cost, entry.rates);
 }
+
+// ---- Bounds
+
+/// The lowest share that `figure` ("decode.fp8.share_of_read") names among the results; nothing when none has it.
+std::optional<double> findShare(const std::vector<EntryResult> &results, const std::vector<std::string> &figure) {
+  std::optional<double> lowest;
+  for (const EntryResult &entry : results) {
+    if ((entry.name == "decode") != (figure.front() == "decode"))
+      continue;
+    auto take = [&](const Cost &cost, double time) {
+      bool ofRead = figure.back() == "share_of_read";
+      double amount = ofRead ? static_cast<double>(cost.bytes()) : cost.flops;
+      double share = amount / time / (ofRead ? entry.rates.readBytes : entry.rates.peakFlops);
+      if (amount > 0)
+        lowest = std::min(lowest.value_or(share), share);
+    };
+    if (figure.size() == 2)
+      take(entry.cost, entry.seconds);
+    for (const KernelResult &format : entry.formats)
+      if (figure.size() == 3 && figure[1] == format.kernel)
+        take(format.cost, format.seconds);
+  }
+  return lowest;
+}
+
+/// The lower bounds of a file. What was not measured is missed, so that no check passes by being left out.
+class Bounds {
+public:
+  static Expected<Bounds> read(const std::string &path) {
+    Expected<json::Value> root = json::parseFile(path);
+    V4_RETURN_IF_ERROR(root);
+    const json::Value *schema = root->find("schema"), *version = root->find("schema_version");
+    if (!schema || schema->string != "v4-bench-bounds" || !version || version->number != 1)
+      return invalid(path, ": expected \"schema\": \"v4-bench-bounds\" and \"schema_version\": 1");
+    const json::Value *least = root->find("least");
+    if (!least || !least->isObject() || least->members.empty())
+      return invalid(path, ": 'least' is missing, or no object of figures and numbers");
+    Bounds out;
+    for (const json::Member &member : least->members) {
+      Bound bound = {member.name, splitList(member.name, '.'), member.value.real};
+      if (!isFigure(bound.parts))
+        return invalid(path, ": '", member.name, "' is no figure; expected (decode|prefill)[.(bf16|fp8|fp4|fp32|mixed)]"
+                       ".(share_of_read|share_of_peak)");
+      if (!member.value.isNumber() || !(bound.least > 0))
+        return invalid(path, ": the bound of '", member.name, "' is not a number above 0");
+      out.bounds.push_back(std::move(bound));
+    }
+    return out;
+  }
+
+  /// Compares, and says whether all are kept.
+  bool check(const std::vector<EntryResult> &results) {
+    bool passed = true;
+    for (Bound &bound : bounds) {
+      bound.share = findShare(results, bound.parts);
+      passed &= bound.kept();
+    }
+    return passed;
+  }
+
+  void print() const {
+    std::printf("\n%-40s %9s %9s\n", "figure", "measured", "at least");
+    for (const Bound &bound : bounds)
+      std::printf("%-40s %9s %9.3f  %s\n", bound.name.c_str(),
+                  cell(bound.share.value_or(0), "%.3f", bound.share.has_value()).c_str(), bound.least,
+                  bound.kept() ? "ok" : bound.share ? "MISSED" : "MISSED: nothing measured has it");
+  }
+
+  void json(JsonWriter &w) const {
+    w.key("checks").open('[');
+    for (const Bound &bound : bounds) {
+      w.open('{');
+      w.key("figure").value(bound.name);
+      if (bound.share)
+        w.key("measured").real(*bound.share);
+      w.key("least").real(bound.least);
+      w.key("ok").boolean(bound.kept());
+      w.close('}');
+    }
+    w.close(']');
+  }
+
+private:
+  struct Bound {
+    std::string name;
+    std::vector<std::string> parts;
+    double least = 0;
+    std::optional<double> share = {};
+
+    bool kept() const { return share && *share >= least; }
+  };
+
+  static bool isFigure(const std::vector<std::string> &parts) {
+    auto oneOf = [](const std::string &part, std::initializer_list<std::string_view> names) {
+      return std::find(names.begin(), names.end(), part) != names.end();
+    };
+    return (parts.size() == 2 || (parts.size() == 3 && oneOf(parts[1], {"bf16", "fp8", "fp4", "fp32", "mixed"}))) &&
+           oneOf(parts.front(), {"decode", "prefill"}) && oneOf(parts.back(), {"share_of_read", "share_of_peak"});
+  }
+
+  std::vector<Bound> bounds;
+};
 
 void rateJson(JsonWriter &w, const std::string &name, Rate rate) {
   w.key(name).real(rate.median);
@@ -546,25 +728,26 @@ void ratesJson(JsonWriter &w, const Probe &probe, const MachineRates &rates) {
     rateJson(w, "bf16_dot_flops", *rates.bf16DotFlops);
 }
 
-void costJson(JsonWriter &w, const Cost &cost, double time, double read, const MachineRates &rates) {
+void costJson(JsonWriter &w, const Cost &cost, double time, const StepRates &rates) {
   w.key("seconds").real(time);
   if (cost.bytes()) {
     w.key("weight_bytes").number(cost.weightBytes);
     w.key("state_bytes").number(cost.stateBytes);
     w.key("bytes_are_bound").boolean(cost.isBound);
     w.key("bytes_per_second").real(static_cast<double>(cost.bytes()) / time);
-    w.key("share_of_read").real(static_cast<double>(cost.bytes()) / time / read);
+    w.key("share_of_read").real(static_cast<double>(cost.bytes()) / time / rates.readBytes);
   }
   if (cost.flops > 0) {
     w.key("flop").real(cost.flops);
     w.key("flops").real(cost.flops / time);
-    w.key("share_of_fp32").real(cost.flops / time / rates.fp32Flops.median);
+    w.key("share_of_fp32").real(cost.flops / time / rates.fp32Flops);
     if (rates.bf16DotFlops)
-      w.key("share_of_bf16_dot").real(cost.flops / time / rates.bf16DotFlops->median);
+      w.key("share_of_bf16_dot").real(cost.flops / time / *rates.bf16DotFlops);
+    w.key("share_of_peak").real(cost.flops / time / rates.peakFlops);
   }
 }
 
-void entryJson(JsonWriter &w, const EntryResult &entry, const MachineRates &rates) {
+void entryJson(JsonWriter &w, const EntryResult &entry) {
   w.open('{');
   w.key("name").value(entry.name);
   w.key("context").number(entry.context);
@@ -572,16 +755,28 @@ void entryJson(JsonWriter &w, const EntryResult &entry, const MachineRates &rate
   w.key("tokens").number(entry.tokens);
   w.key("steps").number(entry.steps);
   w.key("tokens_per_second").real(static_cast<double>(entry.tokens) / entry.seconds);
-  w.key("read_bytes_per_second").real(entry.readBytes);
+  w.key("read_bytes_per_second").real(entry.rates.readBytes);
+  w.key("fp32_flops").real(entry.rates.fp32Flops);
+  if (entry.rates.bf16DotFlops)
+    w.key("bf16_dot_flops").real(*entry.rates.bf16DotFlops);
   w.key("first_logits").real(entry.firstLogits);
-  costJson(w, entry.cost, entry.seconds, entry.readBytes, rates);
+  costJson(w, entry.cost, entry.seconds, entry.rates);
   w.key("kernels").open('[');
   for (const KernelResult &kernel : entry.kernels) {
     w.open('{');
     w.key("name").value(kernel.kernel);
     w.key("first_launch").value(kernel.place);
     w.key("launches").number(kernel.launches);
-    costJson(w, kernel.cost, kernel.seconds, entry.readBytes, rates);
+    costJson(w, kernel.cost, kernel.seconds, entry.rates);
+    w.close('}');
+  }
+  w.close(']');
+  w.key("formats").open('[');
+  for (const KernelResult &format : entry.formats) {
+    w.open('{');
+    w.key("name").value(format.kernel);
+    w.key("launches").number(format.launches);
+    costJson(w, format.cost, format.seconds, entry.rates);
     w.close('}');
   }
   w.close(']');
@@ -643,31 +838,46 @@ int runProbe(const ParsedOptions &options, const Command &command) {
 }
 
 int runBench(const ParsedOptions &options, Command &command) {
+  std::optional<Bounds> bounds; // read before the measurement: a mistake in the file is found out at once
+  if (options.has("check")) {
+    Expected<Bounds> read = Bounds::read(options.get("check"));
+    if (!read)
+      return fail(read.takeStatus());
+    bounds = std::move(*read);
+  }
   Bench bench(options, command);
   Status status = bench.execute();
   if (!status.ok())
     return fail(status);
-  if (!options.has("json")) {
+  bool passed = !bounds || bounds->check(bench.results);
+  if (options.has("json")) {
+    JsonWriter w;
+    openDocument(w, "v4-bench");
+    w.key("machine").open('{');
+    ratesJson(w, *bench.probe, bench.rates);
+    w.close('}');
+    w.key("numerics").value(bench.info.numerics);
+    w.key("kv").value(bench.info.kv);
+    w.key("plan").value(bench.info.plan);
+    w.key("entries").open('[');
+    for (const EntryResult &entry : bench.results)
+      entryJson(w, entry);
+    w.close(']');
+    if (bounds)
+      bounds->json(w);
+    w.close('}');
+    std::printf("%s\n", w.out.c_str());
+  } else {
     printRates(*bench.probe, bench.rates);
     for (const EntryResult &entry : bench.results)
-      printEntry(entry, bench.rates);
-    return finish();
+      printEntry(entry);
+    if (bounds)
+      bounds->print();
   }
-  JsonWriter w;
-  openDocument(w, "v4-bench");
-  w.key("machine").open('{');
-  ratesJson(w, *bench.probe, bench.rates);
-  w.close('}');
-  w.key("numerics").value(bench.info.numerics);
-  w.key("kv").value(bench.info.kv);
-  w.key("plan").value(bench.info.plan);
-  w.key("entries").open('[');
-  for (const EntryResult &entry : bench.results)
-    entryJson(w, entry, bench.rates);
-  w.close(']');
-  w.close('}');
-  std::printf("%s\n", w.out.c_str());
-  return finish();
+  if (int code = finish(); code != ExitOk)
+    return code;
+  return passed ? int(ExitOk)
+                : report("error", static_cast<v4_code>(ExitComparison), concat("a bound of ", options.get("check"), " is missed"));
 }
 
 /// Empty, or what is wrong with the command line.
@@ -675,7 +885,7 @@ std::string readCommand(const ParsedOptions &options, Command &command) {
   bool probe = options.has("probe");
   if (probe != options.positionals.empty())
     return probe ? "--probe measures the machine and takes no module" : "give a module, or --probe";
-  for (const char *name : {"weights", "random-weights", "contexts", "entries"})
+  for (const char *name : {"weights", "random-weights", "contexts", "entries", "check"})
     if (probe && options.has(name))
       return concat("--", name, " needs a module, not --probe");
   if (!probe && options.has("write-target"))

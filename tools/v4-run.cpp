@@ -575,7 +575,7 @@ private:
 
   Status createSession() {
     v4_weights *loadedWeights = nullptr;
-    V4_RETURN_IF_ERROR(take(v4_weights_load(module.get(), command.weights.c_str(), &loadedWeights)));
+    V4_RETURN_IF_ERROR(take(v4_weights_load(module.get(), command.weights.c_str(), nullptr, &loadedWeights)));
     weights.reset(loadedWeights);
 
     // Sizes first: a run that needs too much memory should say so before it takes it.

@@ -6,6 +6,7 @@
 #include "lowering/EmitModule.h"
 #include "tools/Options.h"
 #include "tools/Registration.h"
+#include "tools/TargetFile.h"
 
 #include "mlir/IR/AsmState.h"
 #include "mlir/Parser/Parser.h"
@@ -62,6 +63,7 @@ static ToolSpec makeTool() {
       {"layer", "KIND", graph, "one body only, for tests", false,
        {"swa", "csa", "hca", "swa-hash", "csa-hash", "hca-hash", "swa-scored", "csa-scored", "hca-scored", "mtp", "head"}},
       {"target", "TARGET", target, "cpu, or cpu:PROCESSOR as LLVM names it (cpu:native)", false, {"cpu", "cpu:PROCESSOR"}},
+      {"tune-for", "FILE", target, "figures of the machine, from v4-bench --probe --write-target=FILE"},
       {"numerics", "MODE", target, "f32: no rounding below fp32 (required)", false, {"f32"}},
       {"kv", "FORMAT", target, "format of the cache (f32)", false, {"f32"}},
       {"plan", "NAME", target, "fusion strategy (basic)", false, {"none", "basic"}},
@@ -87,7 +89,7 @@ struct Job {
   ImportOptions import;
   bool maxContextGiven = false;
   LoweringOptions lowering;
-  std::string target = "native";
+  std::string target = "native", tuneFor;
   Stage from = Stage::Model, to = Stage::Module;
   std::string dumpDir;
   bool report = false, reportJson = false, force = false;
@@ -122,6 +124,7 @@ static std::string readOptions(const ParsedOptions &options, Job &job) {
   job.force = options.has("f");
   std::string target = options.get("target", "cpu");
   job.target = target == "cpu" ? "native" : target.substr(4);
+  job.tuneFor = options.get("tune-for");
   if (options.has("prefill")) {
     auto list = positiveList(options.get("prefill"));
     if (!list)
@@ -362,7 +365,13 @@ public:
       if (failed(parsed))
         return ExitCode::ExitUsage;
       cpu = *parsed;
-      job.lowering.features = llvm::join(cpu.instructionSets(), ",");
+      if (!job.tuneFor.empty()) {
+        FailureOr<MachineFigures> figures = readTargetFile(&context, job.tuneFor);
+        if (failed(figures))
+          return ExitCode::ExitRejected;
+        cpu.fastBf16Dot = figures->fastBf16Dot;
+      }
+      job.lowering.features = llvm::join(cpu.templateFeatures(), ",");
     }
     if (!job.dumpDir.empty())
       if (std::error_code error = llvm::sys::fs::create_directories(job.dumpDir))

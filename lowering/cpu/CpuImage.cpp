@@ -99,6 +99,13 @@ std::vector<std::string> CpuTarget::instructionSets() const {
   return sets;
 }
 
+std::vector<std::string> CpuTarget::templateFeatures() const {
+  std::vector<std::string> features = instructionSets();
+  if (fastBf16Dot.value_or(StringRef(cpu).starts_with("znver")) && llvm::is_contained(features, "avx512bf16"))
+    features.push_back("fast-bf16-dot");
+  return features;
+}
+
 /// `void name(void *const *bindings, uint32_t workgroup)` around the kernel, which takes its bindings one by one.
 static void addEntry(llvm::Function &kernel) {
   llvm::LLVMContext &context = kernel.getContext();

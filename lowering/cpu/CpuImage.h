@@ -5,6 +5,7 @@
 #define V4_LOWERING_CPU_CPUIMAGE_H
 
 #include "mlir/IR/BuiltinOps.h"
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,12 +15,19 @@ namespace mlir::v4 {
 struct CpuTarget {
   std::string cpu;      // "x86-64-v3", "znver5"
   std::string features; // "+avx2,-sse4a": empty means what the name implies
+  /// Whether dot products of bf16 pairs outrun fp32 multiply-adds, where that was measured.
+  std::optional<bool> fastBf16Dot;
 
   /// `name` is `native` or an LLVM processor name. Fails with a diagnostic that lists what is accepted.
   static FailureOr<CpuTarget> parse(MLIRContext *context, llvm::StringRef name);
 
   /// Instruction sets that code for it may use, by LLVM's feature names, sorted.
   std::vector<std::string> instructionSets() const;
+
+  /// What kernel templates may know of it: its instruction sets, and `fast-bf16-dot` where it has dot products of bf16
+  /// pairs that outrun fp32 multiply-adds. Where that was not measured: AMD since Zen 4, whose dots take no longer than a
+  /// multiply-add and do twice the work; Intel's take twice as long and do no more.
+  std::vector<std::string> templateFeatures() const;
 };
 
 struct CpuImage {

@@ -6,6 +6,7 @@
 
 #include "dialects/V4.h"
 
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "llvm/ADT/StringSet.h"
 
 namespace mlir::v4 {
@@ -22,14 +23,45 @@ struct KernelTemplate {
   /// The name of its `v4.kernel` ops.
   llvm::StringRef name;
   /// Replaces `op`, a tile of the op that the template computes, by a `v4.kernel`; false when the template does not
-  /// support its operands.
+  /// support its operands. Null for a template that only `v4-split-keys` uses.
   bool (*select)(Operation *op);
   /// Builds the body in front of a `v4.kernel` on memrefs. The op is erased by the caller.
   LogicalResult (*expand)(KernelOp op, const TemplateTarget &target);
 };
 
+/// Gemv.cpp: few rows times a packed weight.
+bool selectGemv(Operation *op);
+bool selectGroupedGemv(Operation *op);
+LogicalResult expandGemv(KernelOp op, const TemplateTarget &target);
+LogicalResult expandGroupedGemv(KernelOp op, const TemplateTarget &target);
+
+/// Gemm.cpp: many rows times a packed weight.
+bool selectGemm(Operation *op);
+bool selectGroupedGemm(Operation *op);
+LogicalResult expandGemm(KernelOp op, const TemplateTarget &target);
+LogicalResult expandGroupedGemm(KernelOp op, const TemplateTarget &target);
+
+/// Row `index` of a table of tensors, or of a cut of all its rows, without the leading dimension: a view that
+/// `v4-expand-tables` understands.
+Value tableRow(ImplicitLocOpBuilder &b, Value table, Value index);
+
 /// All templates.
 llvm::ArrayRef<KernelTemplate> getKernelTemplates();
+
+// The templates, by file.
+bool selectAttention(Operation *op);
+LogicalResult expandAttention(KernelOp op, const TemplateTarget &target);
+LogicalResult expandCombineAttention(KernelOp op, const TemplateTarget &target);
+/// What a kernel `attention` needs to know of its op.
+void setAttentionAttributes(SparseAttentionOp op, KernelOp kernel);
+
+bool selectTopK(Operation *op);
+bool selectIndexTopK(Operation *op);
+LogicalResult expandTopK(KernelOp op, const TemplateTarget &target);
+LogicalResult expandIndexTopK(KernelOp op, const TemplateTarget &target);
+LogicalResult expandMergeTopK(KernelOp op, const TemplateTarget &target);
+/// What a kernel `index_top_k` needs to know of its op.
+void setIndexAttributes(IndexTopKOp op, KernelOp kernel);
 
 } // namespace mlir::v4
 

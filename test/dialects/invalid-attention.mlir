@@ -282,6 +282,78 @@ func.func @index_scores_result(%a0: tensor<4x2x8xf32>, %a1: tensor<4x2xf32>,
 
 // -----
 
+func.func @index_top_k_ratio(%a0: tensor<4x2x8xf32>, %a1: tensor<4x2xf32>, %a2: tensor<16x8xf32>, %a3: tensor<4xi32>) {
+  // expected-error @below {{'v4.index_top_k' op expected ratio > 0, found 0}}
+  %r = v4.index_top_k %a0, %a1, %a2, %a3 ratio 0 scale 1.0
+      : (tensor<4x2x8xf32>, tensor<4x2xf32>, tensor<16x8xf32>, tensor<4xi32>) -> tensor<4x3xi32>
+  return
+}
+
+// -----
+
+func.func @index_top_k_scale(%a0: tensor<4x2x8xf32>, %a1: tensor<4x2xf32>, %a2: tensor<16x8xf32>, %a3: tensor<4xi32>) {
+  // expected-error @below {{'v4.index_top_k' op expected a finite scale, found nan}}
+  %r = v4.index_top_k %a0, %a1, %a2, %a3 ratio 4 scale 0x7FC00000
+      : (tensor<4x2x8xf32>, tensor<4x2xf32>, tensor<16x8xf32>, tensor<4xi32>) -> tensor<4x3xi32>
+  return
+}
+
+// -----
+
+func.func @index_top_k_query(%a0: tensor<4x8xf32>, %a1: tensor<4x2xf32>, %a2: tensor<16x8xf32>, %a3: tensor<4xi32>) {
+  // expected-error @below {{'v4.index_top_k' op expected query of shape [S, h, c], found [4, 8]}}
+  %r = v4.index_top_k %a0, %a1, %a2, %a3 ratio 4 scale 1.0
+      : (tensor<4x8xf32>, tensor<4x2xf32>, tensor<16x8xf32>, tensor<4xi32>) -> tensor<4x3xi32>
+  return
+}
+
+// -----
+
+func.func @index_top_k_weights(%a0: tensor<4x2x8xf32>, %a1: tensor<4x3xf32>, %a2: tensor<16x8xf32>, %a3: tensor<4xi32>) {
+  // expected-error @below {{'v4.index_top_k' op expected weights of shape [S = 4, h = 2], found [4, 3]}}
+  %r = v4.index_top_k %a0, %a1, %a2, %a3 ratio 4 scale 1.0
+      : (tensor<4x2x8xf32>, tensor<4x3xf32>, tensor<16x8xf32>, tensor<4xi32>) -> tensor<4x3xi32>
+  return
+}
+
+// -----
+
+func.func @index_top_k_keys(%a0: tensor<4x2x8xf32>, %a1: tensor<4x2xf32>, %a2: tensor<16x4xf32>, %a3: tensor<4xi32>) {
+  // expected-error @below {{'v4.index_top_k' op expected keys of shape [N, c = 8], found [16, 4]}}
+  %r = v4.index_top_k %a0, %a1, %a2, %a3 ratio 4 scale 1.0
+      : (tensor<4x2x8xf32>, tensor<4x2xf32>, tensor<16x4xf32>, tensor<4xi32>) -> tensor<4x3xi32>
+  return
+}
+
+// -----
+
+func.func @index_top_k_positions(%a0: tensor<4x2x8xf32>, %a1: tensor<4x2xf32>, %a2: tensor<16x8xf32>, %a3: tensor<3xi32>) {
+  // expected-error @below {{'v4.index_top_k' op expected positions of shape [S = 4], found [3]}}
+  %r = v4.index_top_k %a0, %a1, %a2, %a3 ratio 4 scale 1.0
+      : (tensor<4x2x8xf32>, tensor<4x2xf32>, tensor<16x8xf32>, tensor<3xi32>) -> tensor<4x3xi32>
+  return
+}
+
+// -----
+
+func.func @index_top_k_result(%a0: tensor<4x2x8xf32>, %a1: tensor<4x2xf32>, %a2: tensor<16x8xf32>, %a3: tensor<4xi32>) {
+  // expected-error @below {{'v4.index_top_k' op expected result of shape [S = 4, k], found [8]}}
+  %r = v4.index_top_k %a0, %a1, %a2, %a3 ratio 4 scale 1.0
+      : (tensor<4x2x8xf32>, tensor<4x2xf32>, tensor<16x8xf32>, tensor<4xi32>) -> tensor<8xi32>
+  return
+}
+
+// -----
+
+func.func @index_top_k_k(%a0: tensor<4x2x8xf32>, %a1: tensor<4x2xf32>, %a2: tensor<16x8xf32>, %a3: tensor<4xi32>) {
+  // expected-error @below {{'v4.index_top_k' op expected k <= N = 16, found 17}}
+  %r = v4.index_top_k %a0, %a1, %a2, %a3 ratio 4 scale 1.0
+      : (tensor<4x2x8xf32>, tensor<4x2xf32>, tensor<16x8xf32>, tensor<4xi32>) -> tensor<4x17xi32>
+  return
+}
+
+// -----
+
 func.func @top_k_ratio(%a0: tensor<4x16xf32>, %a1: tensor<4xi32>) {
   // expected-error @below {{'v4.top_k' op expected ratio > 0, found 0}}
   %r = v4.top_k %a0 visible %a1 ratio 0 : (tensor<4x16xf32>, tensor<4xi32>) -> tensor<4x8xi32>
@@ -566,5 +638,14 @@ func.func @slots_entries(%a0: tensor<4x2x8xf32>, %a1: tensor<4x16x8xf32>, %a2: t
   %r = v4.sparse_attention %a0, %a1, %a2, %a3, %a4 entries %a5 ratio 4 window 16 scale 0.35
       : (tensor<4x2x8xf32>, tensor<4x16x8xf32>, tensor<2xf32>, tensor<4xi32>, tensor<4x2xi32>, tensor<64x8xf32>)
       -> tensor<4x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @slots_top_k(%a0: tensor<4x2x32xf32>, %a1: tensor<4x2xf32>, %a2: tensor<3x64x32xf32>, %a3: tensor<4xi32>) {
+  // expected-error @below {{'v4.index_top_k' op expected keys of shape [S = 4, N, c = 32], found [3, 64, 32]}}
+  %r = v4.index_top_k %a0, %a1, %a2, %a3 ratio 4 scale 0.125
+      : (tensor<4x2x32xf32>, tensor<4x2xf32>, tensor<3x64x32xf32>, tensor<4xi32>) -> tensor<4x8xi32>
   return
 }

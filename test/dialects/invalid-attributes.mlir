@@ -303,3 +303,17 @@ func.func @yarn_fast(%p: tensor<4xi32>) {
   %0 = v4.rope_table %p theta 1.0e4 yarn <factor = 4.0 : f64, original = 64, beta_fast = 1.0 : f64, beta_slow = 2.0 : f64> : (tensor<4xi32>) -> tensor<4x2x4xf32>
   return
 }
+
+// -----
+
+// expected-error @below {{expected 'v4.layout' to be rows16, found "rows8"}}
+func.func @layout(%w: tensor<32x64xbf16> {v4.weight = #v4.weight<"w", bf16, [32, 64]>, v4.layout = "rows8"}) {
+  return
+}
+
+// -----
+
+// expected-error @below {{expected 'v4.layout' on a weight, found it on argument 0}}
+func.func @layout_of_none(%w: tensor<2x32x16x2xbf16> {v4.layout = "rows16"}) {
+  return
+}

@@ -68,6 +68,24 @@ func.func @linear_weight(%a0: tensor<4x256xf32>, %a1: tensor<130x255xf8E4M3FN>, 
 
 // -----
 
+func.func @linear_packed(%a0: tensor<4x256xf32>, %a1: tensor<8x63x16x4xf8E4M3FN>, %a2: tensor<1x2xf8E8M0FNU>) {
+  // expected-error @below {{'v4.linear' op expected weight of shape [N/16 = 8, dwords = 64, 16, 4], found [8, 63, 16, 4]}}
+  %r = v4.linear %a0, %a1 scale %a2
+      : (tensor<4x256xf32>, tensor<8x63x16x4xf8E4M3FN>, tensor<1x2xf8E8M0FNU>) -> tensor<4x128xf32>
+  return
+}
+
+// -----
+
+func.func @linear_packed_scale(%a0: tensor<4x64xf32>, %a1: tensor<2x8x16x4xi8>, %a2: tensor<32x2xf8E8M0FNU>) {
+  // expected-error @below {{'v4.linear' op expected scale of shape [N/16 = 2, ceil(K/32) = 2, 16], found [32, 2]}}
+  %r = v4.linear %a0, %a1 scale %a2
+      : (tensor<4x64xf32>, tensor<2x8x16x4xi8>, tensor<32x2xf8E8M0FNU>) -> tensor<4x32xf32>
+  return
+}
+
+// -----
+
 func.func @linear_scale(%a0: tensor<4x256xf32>, %a1: tensor<130x256xf8E4M3FN>, %a2: tensor<1x2xf8E8M0FNU>) {
   // expected-error @below {{'v4.linear' op expected scale of shape [ceil(N/128) = 2, ceil(K/128) = 2], found [1, 2]}}
   %r = v4.linear %a0, %a1 scale %a2

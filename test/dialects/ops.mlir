@@ -25,6 +25,18 @@ func.func @basic(%ids: tensor<4xi32>, %table: tensor<32x64xbf16>, %span: tensor<
   return %last : tensor<1x64xf32>
 }
 
+// CHECK-LABEL: func.func @packed_linears
+func.func @packed_linears(%x: tensor<3x256xf32>, %b: tensor<2x128x16x2xbf16>, %q: tensor<10x64x16x4xf8E4M3FN>,
+                          %qs: tensor<2x2xf8E8M0FNU>, %n: tensor<1x32x16x4xi8>, %ns: tensor<1x8x16xf8E8M0FNU>) {
+  // CHECK: v4.linear %{{.*}}, %{{.*}} : (tensor<3x256xf32>, tensor<2x128x16x2xbf16>) -> tensor<3x32xf32>
+  %0 = v4.linear %x, %b : (tensor<3x256xf32>, tensor<2x128x16x2xbf16>) -> tensor<3x32xf32>
+  // CHECK: v4.linear %{{.*}}, %{{.*}} scale %{{.*}} : (tensor<3x256xf32>, tensor<10x64x16x4xf8E4M3FN>, tensor<2x2xf8E8M0FNU>)
+  %1 = v4.linear %x, %q scale %qs : (tensor<3x256xf32>, tensor<10x64x16x4xf8E4M3FN>, tensor<2x2xf8E8M0FNU>) -> tensor<3x160xf32>
+  // CHECK: v4.linear %{{.*}}, %{{.*}} scale %{{.*}} : (tensor<3x256xf32>, tensor<1x32x16x4xi8>, tensor<1x8x16xf8E8M0FNU>)
+  %2 = v4.linear %x, %n scale %ns : (tensor<3x256xf32>, tensor<1x32x16x4xi8>, tensor<1x8x16xf8E8M0FNU>) -> tensor<3x16xf32>
+  return
+}
+
 // CHECK-LABEL: func.func @linears
 func.func @linears(%x: tensor<3x256xf32>, %f: tensor<5x256xf32>, %b: tensor<5x256xbf16>, %q: tensor<160x256xf8E4M3FN>,
                    %qs: tensor<2x2xf8E8M0FNU>, %n: tensor<5x128xi8>, %ns: tensor<5x8xf8E8M0FNU>,
@@ -105,6 +117,9 @@ func.func @attention(%kv: tensor<4x8xf32>, %gate: tensor<4x16xf32>, %wide: tenso
       : (tensor<4x2x8xf32>, tensor<4x2xf32>, tensor<16x8xf32>, tensor<4xi32>) -> tensor<4x16xf32>
   // CHECK: v4.top_k %{{.*}} visible %{{.*}} ratio 4
   %selected = v4.top_k %scores visible %positions ratio 4 : (tensor<4x16xf32>, tensor<4xi32>) -> tensor<4x3xi32>
+  // CHECK: v4.index_top_k {{.*}} ratio 4 scale 1.250000e-01
+  %listed = v4.index_top_k %q, %weights, %cache1, %positions ratio 4 scale 0.125
+      : (tensor<4x2x8xf32>, tensor<4x2xf32>, tensor<16x8xf32>, tensor<4xi32>) -> tensor<4x3xi32>
   // CHECK: v4.sparse_attention {{.*}} entries %{{.*}} ratio 4 selected %{{.*}} window 8 scale
   %y = v4.sparse_attention %q, %context, %sink, %positions, %span entries %cache1 ratio 4 selected %selected window 8 scale 0.35
       : (tensor<4x2x8xf32>, tensor<12x8xf32>, tensor<2xf32>, tensor<4xi32>, tensor<2xi32>, tensor<16x8xf32>, tensor<4x3xi32>)

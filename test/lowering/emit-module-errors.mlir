@@ -31,6 +31,12 @@
 // RUN: %{rejects} 1 "operand 0 is read as a table of experts, but its v4.weight is one tensor" v4c %t/no-table.mlir %{flags}
 // RUN: cat %t/kernel %t/table %t/end > %t/table.mlir
 // RUN: %{rejects} 1 "operand 0 is a table of experts, which only v4.grouped_linear reads" v4c %t/table.mlir %{flags}
+// RUN: cat %t/kernel %t/unit %t/end > %t/unit.mlir
+// RUN: %{rejects} 1 "argument 0 is 'memref<1x2x16x4xbf16>', which is no shape of layout rows16" v4c %t/unit.mlir %{flags}
+// RUN: cat %t/kernel %t/interleave %t/end > %t/interleave.mlir
+// RUN: %{rejects} 1 "argument 0 is 'memref<2x4x8x2xbf16>', which is no shape of layout rows16" v4c %t/interleave.mlir %{flags}
+// RUN: cat %t/kernel %t/flat %t/end > %t/flat.mlir
+// RUN: %{rejects} 1 "argument 0 is 'memref<2x4x16xf8E8M0FNU>', which is no shape of layout rows16" v4c %t/flat.mlir %{flags}
 // RUN: cat %t/kernel %t/undefined %t/end > %t/undefined.mlir
 // RUN: %{rejects} 1 "undefined symbol: sinf" v4c %t/undefined.mlir %{flags}
 // RUN: cat %t/kernel %t/intrinsic %t/end > %t/intrinsic.mlir
@@ -155,6 +161,21 @@ func.func @decode(%x: memref<2x4xf32> {v4.weight = #v4.weight<"w", f32, [2, 4]>}
 //--- table
 func.func @decode(%x: memref<2x4xf32> {v4.weight = #v4.weight<"w.{e}", f32, [4]>}, %y: memref<4xf32> {v4.output = "logits"}) attributes {v4.entry = "decode", v4.rows = 1 : i64} {
   v4.launch @k "k" ins(%x : memref<2x4xf32>) outs(%y : memref<4xf32>)
+  return
+}
+//--- unit
+func.func @decode(%x: memref<1x2x16x4xbf16> {v4.weight = #v4.weight<"w", bf16, [16, 8]>, v4.layout = "rows16"}, %y: memref<4xf32> {v4.output = "logits"}) attributes {v4.entry = "decode", v4.rows = 1 : i64} {
+  v4.launch @k "k" ins(%x : memref<1x2x16x4xbf16>) outs(%y : memref<4xf32>)
+  return
+}
+//--- interleave
+func.func @decode(%x: memref<2x4x8x2xbf16> {v4.weight = #v4.weight<"w", bf16, [16, 8]>, v4.layout = "rows16"}, %y: memref<4xf32> {v4.output = "logits"}) attributes {v4.entry = "decode", v4.rows = 1 : i64} {
+  v4.launch @k "k" ins(%x : memref<2x4x8x2xbf16>) outs(%y : memref<4xf32>)
+  return
+}
+//--- flat
+func.func @decode(%x: memref<2x4x16xf8E8M0FNU> {v4.weight = #v4.weight<"w.{e}", f8E8M0FNU, [16, 4]>, v4.layout = "rows16"}, %y: memref<4xf32> {v4.output = "logits"}) attributes {v4.entry = "decode", v4.rows = 1 : i64} {
+  v4.launch @k "k" ins(%x : memref<2x4x16xf8E8M0FNU>) outs(%y : memref<4xf32>)
   return
 }
 //--- undefined

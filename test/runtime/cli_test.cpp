@@ -853,6 +853,15 @@ TEST_F(BenchTest, CountsWhatAStepUses) {
   EXPECT_EQ(number(headKernel, "launches"), 1);
   EXPECT_EQ(number(headKernel, "weight_bytes"), head);
   EXPECT_EQ(number(headKernel, "flop"), 2 * 32 * 8);
+  // By format: matrices, of which the toy's embedding is one by its name. The others are rows of tables, and a vector.
+  for (size_t i = 0; i != 2; ++i) {
+    const std::vector<json::Value> &formats = entries[i].find("formats")->elements;
+    ASSERT_EQ(formats.size(), 1u);
+    EXPECT_EQ(formats[0].find("name")->string, "fp32");
+    EXPECT_EQ(number(formats[0], "weight_bytes"), embedding + head);
+    EXPECT_NEAR(number(formats[0], "share_of_peak") * number(entries[i], "fp32_flops"), number(formats[0], "flops"),
+                1e-3 * number(formats[0], "flops"));
+  }
   // Eight tokens of two experts each touch all four, or fewer.
   EXPECT_EQ(entries[2].find("name")->string, "prefill_8");
   EXPECT_EQ(number(entries[2], "tokens"), 8);
@@ -883,6 +892,48 @@ TEST_F(BenchTest, OptionsSelect) {
     EXPECT_NE(table.out.find(piece), std::string::npos) << piece << "\n" << table.out;
 }
 
+TEST_F(BenchTest, ChecksBounds) {
+  std::string file = dir / "bounds.json";
+  auto check = [&](const std::string &least, std::vector<std::string> more = {}) {
+    writeText(file, R"({"schema": "v4-bench-bounds", "schema_version": 1, "least": {)" + least + "}}");
+    std::vector<std::string> arguments = {module, "--random-weights=1", "--threads=1", "--entries=decode",
+                                          "--check=" + file};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return runTool(V4_BENCH, arguments);
+  };
+  Outcome kept = check(R"("decode.share_of_read": 1e-9, "decode.fp32.share_of_peak": 1e-12)");
+  EXPECT_EQ(kept.exit, 0) << kept.err;
+  EXPECT_NE(kept.out.find("ok"), std::string::npos) << kept.out;
+  EXPECT_EQ(kept.out.find("MISSED"), std::string::npos) << kept.out;
+  // What nothing measured has is missed.
+  Outcome missed = check(R"("decode.fp4.share_of_read": 1e-9, "decode.fp32.share_of_read": 1e9)");
+  expectExit(missed, 4, "a bound of " + file + " is missed");
+  EXPECT_NE(missed.out.find("MISSED: nothing measured has it"), std::string::npos) << missed.out;
+  EXPECT_NE(missed.out.find("MISSED\n"), std::string::npos) << missed.out;
+  // The lowest of the contexts counts, and the JSON says what was compared.
+  Outcome both = check(R"("decode.share_of_read": 1e-9, "prefill.share_of_peak": 1e-12)", {"--contexts=8,40", "--json"});
+  EXPECT_EQ(both.exit, 4);
+  auto root = json::parse(both.out);
+  ASSERT_TRUE(root) << both.out;
+  const std::vector<json::Value> &checks = root->find("checks")->elements, &entries = root->find("entries")->elements;
+  ASSERT_EQ(checks.size(), 2u);
+  EXPECT_EQ(checks[0].find("figure")->string, "decode.share_of_read");
+  EXPECT_EQ(number(checks[0], "measured"), std::min(number(entries[0], "share_of_read"), number(entries[1], "share_of_read")));
+  EXPECT_TRUE(checks[0].find("ok")->boolean);
+  EXPECT_FALSE(checks[1].find("ok")->boolean);
+  EXPECT_EQ(checks[1].find("measured"), nullptr);
+
+  expectExit(check(""), 1, "'least' is missing");
+  expectExit(check(R"("decode.share": 1)"), 1, "'decode.share' is no figure");
+  expectExit(check(R"("decode.f64.share_of_read": 1)"), 1, "is no figure");
+  expectExit(check(R"("decode.share_of_read": 0)"), 1, "is not a number above 0");
+  expectExit(check(R"("decode.share_of_read": "x")"), 1, "is not a number above 0");
+  writeText(file, R"({"schema": "v4-target", "schema_version": 1})");
+  expectExit(runTool(V4_BENCH, {module, "--random-weights=1", "--check=" + file}), 1, "v4-bench-bounds");
+  writeText(file, "{");
+  expectExit(runTool(V4_BENCH, {module, "--random-weights=1", "--check=" + file}), 1, file);
+}
+
 TEST_F(BenchTest, MistakesAreNamed) {
   auto fails = [&](std::vector<std::string> arguments, int exit, const std::string &text) {
     expectExit(runTool(V4_BENCH, std::move(arguments)), exit, text);
@@ -892,6 +943,7 @@ TEST_F(BenchTest, MistakesAreNamed) {
   fails({module, "--weights=x", "--random-weights=1"}, 2, "give one of");
   fails({module, "--probe"}, 2, "takes no module");
   fails({"--probe", "--contexts=4"}, 2, "--contexts needs a module");
+  fails({"--probe", "--check=x"}, 2, "--check needs a module");
   fails({module, "--random-weights=1", "--write-target=x"}, 2, "--write-target needs --probe");
   fails({module, "--random-weights=x"}, 2, "--random-weights=x is not a whole number");
   fails({module, "--random-weights=1", "--contexts=0"}, 2, "--contexts=0 is not a list of whole numbers from 1");

@@ -346,7 +346,7 @@ protected:
   std::string shardPath(int i) { return path + "/model-0000" + std::to_string(i + 1) + "-of-00002.safetensors"; }
   std::string indexPath() { return path + "/model.safetensors.index.json"; }
   Status open() {
-    auto weights = Weights::load(module, path);
+    auto weights = Weights::load(module, path, {});
     return weights ? Status() : weights.takeStatus();
   }
   void editIndex(const std::string &from, const std::string &to) {
@@ -371,7 +371,7 @@ protected:
 };
 
 TEST_F(CheckpointTest, BindsEveryParameter) {
-  auto weights = Weights::load(module, path);
+  auto weights = Weights::load(module, path, {});
   ASSERT_TRUE(weights) << weights.takeStatus().message();
   auto same = [&](const std::byte *data, const std::string &bytes, size_t offset, size_t size) {
     return std::memcmp(data, bytes.data() + offset, size) == 0 && reinterpret_cast<uintptr_t>(data) % 2 == 0;
@@ -387,7 +387,7 @@ TEST_F(CheckpointTest, BindsEveryParameter) {
     EXPECT_TRUE(same(row, tensor("experts." + std::to_string(e) + ".w").bytes, 0, 32)) << e;
     EXPECT_TRUE(same(stacked.base + stacked.offsets[e], tensor("stacked.w").bytes, e * 64 + 32, 32)) << e;
   }
-  EXPECT_GT((*weights)->copiedBytes(), 1024u) << "the odd tensors in front misalign some payloads";
+  EXPECT_GT((*weights)->movedBytes(), 1024u) << "the odd tensors in front misalign some payloads";
 }
 
 TEST_F(CheckpointTest, AlignedPayloadsAreNotCopied) {
@@ -395,9 +395,9 @@ TEST_F(CheckpointTest, AlignedPayloadsAreNotCopied) {
   tensor("extra.padding").bytes.assign(64, 'x');
   std::erase_if(toy.shards[1], [](const TensorData &t) { return t.name == "extra.byte"; });
   toy.write(path);
-  auto weights = Weights::load(module, path);
+  auto weights = Weights::load(module, path, {});
   ASSERT_TRUE(weights) << weights.takeStatus().message();
-  EXPECT_EQ((*weights)->copiedBytes(), 0u);
+  EXPECT_EQ((*weights)->movedBytes(), 0u);
 }
 
 TEST_F(CheckpointTest, WithoutAnIndex) {

@@ -51,7 +51,7 @@ protected:
     std::string bytes = moduleBytes(tree);
     v4_module_options options = {sizeof options, "cpu"};
     ASSERT_V4_OK(v4_module_load_memory(bytes.data(), bytes.size(), &options, &module));
-    ASSERT_V4_OK(v4_weights_load(module, checkpoint.c_str(), &weights));
+    ASSERT_V4_OK(v4_weights_load(module, checkpoint.c_str(), nullptr, &weights));
   }
   void load(const ToyOptions &options = {}) { load(*toyModule(options)); }
 
@@ -650,7 +650,7 @@ TEST_F(SessionTest, MisuseIsAnError) {
   EXPECT_V4_FAILS(v4_module_load("x", nullptr, nullptr), V4_MISUSE, "out is NULL");
   EXPECT_V4_FAILS(v4_module_load_memory(nullptr, 1, nullptr, &other), V4_MISUSE, "data is NULL");
   EXPECT_V4_FAILS(v4_module_get_info(module, nullptr), V4_MISUSE, "info is NULL");
-  EXPECT_V4_FAILS(v4_weights_load(nullptr, "x", &weights), V4_MISUSE, "module is NULL");
+  EXPECT_V4_FAILS(v4_weights_load(nullptr, "x", nullptr, &weights), V4_MISUSE, "module is NULL");
   EXPECT_V4_FAILS(v4_weights_random(nullptr, 1, &weights), V4_MISUSE, "module is NULL");
   EXPECT_V4_FAILS(v4_weights_random(module, 1, nullptr), V4_MISUSE, "out is NULL");
   EXPECT_V4_FAILS(v4_session_create(module, nullptr, nullptr, &created), V4_MISUSE, "weights is NULL");

@@ -191,6 +191,23 @@ const Defect defects[] = {
     {"has more bytes than can be addressed",
      [](auto &m) { m.parameters[0]->shape = {uint64_t(1) << 40, uint64_t(1) << 40}; }},
     {"layout 'packed' is unknown", [](auto &m) { m.parameters[0]->layout = "packed"; }},
+    {"parameter 2 'stacked': layout rows16 needs a multiple of 16 rows of whole dwords (F8_E8M0: bytes), found F32 [4, 8] "
+     "as a table",
+     [](auto &m) { table(m).layout = "rows16"; }},
+    {"layout rows16 needs a multiple of 16 rows of whole dwords (F8_E8M0: bytes), found F32 [31, 8]",
+     [](auto &m) { m.parameters[0]->layout = "rows16", m.parameters[0]->shape[0] = 31; }},
+    {"layout rows16 needs a multiple of 16 rows of whole dwords (F8_E8M0: bytes), found BF16 [8]",
+     [](auto &m) { m.parameters[3]->layout = "rows16"; }},
+    {"layout rows16 needs a multiple of 16 rows of whole dwords (F8_E8M0: bytes), found BF16 [16, 3]",
+     [](auto &m) {
+       m.parameters[0]->layout = "rows16", m.parameters[0]->shape = {16, 3};
+       m.parameters[0]->dtype = m.parameters[0]->source->dtype = DType::BF16;
+     }},
+    {"layout rows16 needs a multiple of 16 rows of whole dwords (F8_E8M0: bytes), found I64 [16, 8]",
+     [](auto &m) {
+       m.parameters[0]->layout = "rows16", m.parameters[0]->shape = {16, 8};
+       m.parameters[0]->dtype = m.parameters[0]->source->dtype = DType::I64;
+     }},
     {"a table of 3 rows has the shape [4, 8]", [](auto &m) { m.parameters[1]->rows = 3; }},
     {"it names no checkpoint tensor", [](auto &m) { m.parameters[0]->source.reset(); }},
     {"it names no checkpoint tensor", [](auto &m) { m.parameters[0]->source->tensor.clear(); }},

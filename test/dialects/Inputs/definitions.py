@@ -139,6 +139,14 @@ class Case:
     def __init__(self, text, inputs, results, tolerance=TOLERANCE):
         self.text, self.inputs, self.results, self.tolerance = text, inputs, results, tolerance
 
+    @staticmethod
+    def kernel(name, inputs, result):
+        """A kernel template by its name, for operands that no op hands it yet."""
+        out = result_type(*result[:2])
+        names = ", ".join(f"{{{i}}}" for i in range(len(inputs)))
+        text = f'v4.kernel "{name}" ins({names} : {", ".join(t.type for t in inputs)}) outs(%out : {out}) -> {out}'
+        return Case(text, inputs, [result])
+
 
 def case(name):
     def register(function):
@@ -187,6 +195,131 @@ def stored(kind, n, k, lead=()):
     return codes_i8(*lead, n, k // 2), scales(*lead, n, ceil(k, 32))
 
 
+def packed(tensor):
+    """The layout rows16: 16 rows side by side, four bytes of each at a time (a byte of each for a scale)."""
+    *lead, n, columns = tensor.shape
+    size = 1 if tensor.element == "f8E8M0FNU" else 4 // {"f32": 4, "bf16": 2}.get(tensor.element, 1)
+    codes = []
+    for first in range(0, math.prod(lead) * n, 16):
+        for at in range(0, columns, size):
+            for row in range(first, first + 16):
+                codes += tensor.codes[row * columns + at : row * columns + at + size]
+    shape = (*lead, n // 16, columns // size, 16) + (() if tensor.element == "f8E8M0FNU" else (size,))
+    return Tensor(shape, tensor.element, codes)
+
+
+def packed_weight(kind, w, scale):
+    """Only the scale of fp4 is one per row."""
+    return packed(w), packed(scale) if kind == "fp4" else scale
+
+
+@case("packed_linear")
+def packed_linear():
+    for kind, s, n, k in [
+        ("f32", 1, 16, 3),
+        ("f32", 5, 48, 33),
+        ("bf16", 1, 64, 64),
+        ("bf16", 3, 16, 90),
+        ("bf16", 17, 32, 38),
+        ("fp8", 1, 64, 256),
+        ("fp8", 2, 144, 200),
+        ("fp8", 16, 32, 132),
+        ("fp8", 3, 272, 20),
+        ("fp4", 1, 64, 128),
+        ("fp4", 2, 32, 72),
+        ("fp4", 7, 16, 40),
+        ("fp4", 1, 80, 8),
+    ]:
+        x, (w, scale) = normal(s, k), stored(kind, n, k)
+        flat = [v for row in product(x, w, scale) for v in row]
+        w, scale = packed_weight(kind, w, scale)
+        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
+        yield Case(text, [x, w] + ([scale] if scale else []), [((s, n), "f32", flat)])
+    for kind, s, g, n, k in [("bf16", 3, 2, 16, 32), ("fp8", 2, 3, 128, 160), ("fp8", 1, 2, 32, 24), ("fp4", 2, 2, 16, 64)]:
+        x, (w, scale) = normal(s, g, k), stored(kind, n, k, (g,))
+        flat = [0.0] * (s * g * n)
+        for i in range(g):
+            rows = Tensor((s, k), "f32", [v for row in range(s) for v in x[row, i]])
+            for row, values in enumerate(product(rows, part(w, i), scale and part(scale, i))):
+                flat[(row * g + i) * n : (row * g + i + 1) * n] = values
+        w, scale = packed_weight(kind, w, scale)
+        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
+        yield Case(text, [x, w] + ([scale] if scale else []), [((s, g, n), "f32", flat)])
+
+
+@case("gemm")
+def gemm():
+    """Numbers of rows on both sides of the register tiles, blocks of K that end early, and a tile of three groups."""
+    for kind, s, n, k in [
+        ("f32", 17, 64, 129),
+        ("f32", 100, 16, 1030),
+        ("bf16", 18, 64, 1028),
+        ("bf16", 127, 48, 90),
+        ("fp8", 17, 128, 1156),
+        ("fp8", 35, 192, 388),
+        ("fp8", 128, 16, 20),
+        ("fp4", 23, 64, 1064),
+        ("fp4", 64, 80, 72),
+        ("fp4", 515, 16, 40),
+    ]:
+        x, (w, scale) = normal(s, k), stored(kind, n, k)
+        flat = [v for row in product(x, w, scale) for v in row]
+        w, scale = packed_weight(kind, w, scale)
+        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
+        yield Case(text, [x, w] + ([scale] if scale else []), [((s, n), "f32", flat)])
+
+
+@case("gemm_bf16")
+def gemm_bf16():
+    """Rows of bf16."""
+    for kind, s, n, k in [
+        ("f32", 17, 16, 37),
+        ("bf16", 18, 64, 1028),
+        ("bf16", 127, 48, 90),
+        ("fp8", 35, 192, 388),
+        ("fp8", 130, 16, 20),
+        ("fp4", 23, 64, 1064),
+        ("fp4", 64, 80, 72),
+    ]:
+        x, (w, scale) = normal_bf16(s, k), stored(kind, n, k)
+        flat = [v for row in product(x, w, scale) for v in row]
+        w, scale = packed_weight(kind, w, scale)
+        yield Case.kernel("gemm", [x, w] + ([scale] if scale else []), ((s, n), "f32", flat))
+
+
+@case("grouped_gemm")
+def grouped_gemm():
+    """Experts of 1 to 7 rows and of many: every remainder of a register tile, from a list and without one."""
+    for kind, n, k, gathered in [
+        ("f32", 16, 33, True),
+        ("bf16", 64, 130, True),
+        ("bf16", 48, 20, False),
+        ("fp8", 144, 140, True),
+        ("fp8", 64, 260, False),
+        ("fp4", 64, 136, True),
+        ("fp4", 32, 1032, False),
+    ]:
+        counts = {0: 1, 2: 2, 3: 3, 4: 4, 6: 5, 7: 6, 8: 7, 9: 103}
+        total, tokens = sum(counts.values()) + 9, 19
+        source = [RANDOM.randrange(tokens) for _ in range(total - 9)] + [0] * 9
+        x = normal(tokens if gathered else total, k)
+        w, scale = stored(kind, n, k, (11,))
+        experts, offsets, flat, first = [], [0], [None] * (total * n), 0
+        for e, count in counts.items():
+            rows = [source[p] if gathered else p for p in range(first, first + count)]
+            values = product(Tensor((count, k), "f32", [v for r in rows for v in x[r]]), part(w, e), scale and part(scale, e))
+            flat[first * n : (first + count) * n] = [v for row in values for v in row]
+            first += count
+            experts.append(e)
+            offsets.append(first)
+        w, scale = packed_weight(kind, w, scale)
+        lists = [integers(*experts, -1, -1, -1), integers(*offsets, first, first, first)]
+        inputs = [x, w] + ([scale] if scale else []) + lists + ([integers(*source)] if gathered else [])
+        at = 3 if scale else 2
+        text = "v4.grouped_linear {0}, {1} " + ("scale {2} " if scale else "") + f"experts {{{at}}}, {{{at + 1}}} "
+        yield Case(text + (f"rows {{{at + 2}}} " if gathered else ""), inputs, [((total, n), "f32", flat)])
+
+
 @case("linear")
 def linear():
     for kind, s, n, k in [
@@ -225,16 +358,28 @@ def linear():
         yield Case(text, [x, w] + ([scale] if scale else []), [((s, g, n), "f32", flat)])
 
 
+@case("packed_grouped_linear")
+def packed_grouped_linear():
+    shapes = [("bf16", 32, 48, True), ("fp4", 16, 96, True), ("fp8", 144, 136, True), ("f32", 16, 20, False)]
+    yield from grouped_cases([*shapes, ("fp4", 48, 40, False)], packed_weight)
+
+
 @case("grouped_linear")
 def grouped_linear():
+    shapes = [("bf16", 6, 48, True), ("fp4", 4, 96, True), ("fp8", 130, 136, True), ("f32", 3, 20, False)]
+    yield from grouped_cases([*shapes, ("fp4", 5, 32, False)], lambda kind, w, scale: (w, scale))
+    # One pair: the form of a decode step with one expert per token.
+    x, (w, scale) = normal(1, 64), stored("fp4", 8, 64, (3,))
+    yield Case(
+        "v4.grouped_linear {0}, {1} scale {2} experts {3}, {4} rows {5}",
+        [x, w, scale, integers(2), integers(0, 1), integers(0)],
+        [((1, 8), "f32", product(x, part(w, 2), part(scale, 2))[0])],
+    )
+
+
+def grouped_cases(shapes, layout):
     # Rows of 3 tokens go to experts 1 (0 pairs left out), 3 and 4; the list ends early.
-    for kind, n, k, gathered in [
-        ("bf16", 6, 48, True),
-        ("fp4", 4, 96, True),
-        ("fp8", 130, 136, True),
-        ("f32", 3, 20, False),
-        ("fp4", 5, 32, False),
-    ]:
+    for kind, n, k, gathered in shapes:
         counts, order, total = {1: 3, 3: 1, 4: 19}, [1, 3, 4], 25
         source = [RANDOM.randrange(3) for _ in range(23)] + [0, 0]
         x = normal(3 if gathered else total, k)
@@ -246,18 +391,12 @@ def grouped_linear():
             for p in range(offsets[a], offsets[a + 1]):
                 row = Tensor((1, k), "f32", x[source[p] if gathered else p])
                 flat[p * n : (p + 1) * n] = product(row, part(w, e), scale and part(scale, e))[0]
+        w, scale = layout(kind, w, scale)
         inputs = [x, w] + ([scale] if scale else []) + [experts, offsets] + ([integers(*source)] if gathered else [])
         names = iter(range(2, 9))
         text = "v4.grouped_linear {0}, {1} " + (f"scale {{{next(names)}}} " if scale else "")
         text += f"experts {{{next(names)}}}, {{{next(names)}}} " + (f"rows {{{next(names)}}} " if gathered else "") + ""
         yield Case(text, inputs, [((total, n), "f32", flat)])
-    # One pair: the form of a decode step with one expert per token.
-    x, (w, scale) = normal(1, 64), stored("fp4", 8, 64, (3,))
-    yield Case(
-        "v4.grouped_linear {0}, {1} scale {2} experts {3}, {4} rows {5}",
-        [x, w, scale, integers(2), integers(0, 1), integers(0)],
-        [((1, 8), "f32", product(x, part(w, 2), part(scale, 2))[0])],
-    )
 
 
 # ---------------------------------------------------------------------------------------------------- rows
@@ -649,10 +788,55 @@ def top_k():
     for n, k in [(40, 7), (300, 256), (64, 63)]:
         x = Tensor((2, n), "f32", [f32(round(RANDOM.gauss(0, 3)) * RANDOM.choice([1, 1e-3])) for _ in range(2 * n)])
         yield Case("v4.top_k {0}", [x], [((2, k), "i32", best(x[0], k) + best(x[1], k))])
+    # Rows of many blocks: the best come last, ties, few that are numbers, columns that are no whole block.
+    for n, k, value in [
+        (5000, 12, lambda i: float(i)),
+        (5000, 100, lambda i: float(i // 300)),
+        (3001, 65, lambda i: RANDOM.gauss(0, 1) if i % 60 == 0 else nan),
+        (3001, 20, lambda i: RANDOM.choice([0.0, -0.0])),
+        (1983, 16, lambda i: RANDOM.gauss(0, 1)),
+    ]:
+        values = [f32(value(i)) for i in range(n)]
+        yield Case("v4.top_k {0}", [Tensor((1, n), "f32", values)], [((1, k), "i32", best(values, k))])
     # Only entries of complete blocks take part.
     x, positions = normal(5, 9), [-1, 2, 7, 15, 99]
     flat = [j for i, p in enumerate(positions) for j in best(x[i][: min((p + 1) // 4, 9)], 3)]
     yield Case("v4.top_k {0} visible {1} ratio 4", [x, integers(*positions)], [((5, 3), "i32", flat)])
+
+
+@case("index_top_k")
+def index_top_k():
+    # Rows, heads, width, keys, k, ratio, positions: no key, fewer than k, k, one more; parts of the keys; odd sizes.
+    for s, h, c, n, k, r, positions in [
+        (5, 2, 8, 12, 3, 4, [2, 7, 11, 15, 47]),
+        (1, 3, 20, 9, 9, 4, [35]),
+        (2, 17, 5, 100, 7, 4, [31, 399]),
+        (1, 2, 8, 300, 5, 4, [1198]),
+        (1, 2, 8, 300, 70, 4, [1199]),
+        (1, 2, 8, 300, 70, 4, [-1]),
+        (1, 2, 8, 300, 70, 4, [402]),
+        (3, 1, 4, 130, 1, 2, [-1, 1, 258]),
+        (9, 4, 16, 90, 6, 4, [359, 27, 24, 23, -1, 30, 31, 255, 259]),
+    ]:
+        q, weights, keys = normal(s, h, c), normal(s, h), normal(n, c)
+        # Equal keys have equal scores: the first ones win.
+        for i in range(n // 2):
+            if i % 3 == 0:
+                keys.codes[(n - 1 - i) * c : (n - i) * c] = keys.codes[i * c : (i + 1) * c]
+        score = lambda i, j: 0.25 * math.fsum(weights[i, a] * max(dot(q[i, a], keys[j]), 0) for a in range(h))
+        # Scores that f32 cannot tell apart would make the choice depend on rounding.
+        flat = []
+        for i, p in enumerate(positions):
+            values = [score(i, j) for j in range(min((p + 1) // r, n))]
+            ordered = sorted(values, reverse=True)
+            if len(values) > k:
+                assert ordered[k - 1] == ordered[k] or ordered[k - 1] - ordered[k] > 1e-6 * abs(ordered[0])
+            flat += best(values, k)
+        yield Case(
+            f"v4.index_top_k {{0}}, {{1}}, {{2}}, {{3}} ratio {r} scale 0.25",
+            [q, weights, keys, integers(*positions)],
+            [((s, k), "i32", flat)],
+        )
 
 
 @case("sparse_attention")
@@ -675,6 +859,12 @@ def sparse_attention():
         (4, 2, 8, 1, 6, 4, 5, 0),
         (4, 2, 8, 1, 90, 4, 5, 0),
         (128, 2, 32, 1, 300, 4, 80, 64),
+        # Several blocks of keys, in parts when rows are few; heads and channels that are no whole vector.
+        (128, 3, 20, 1, 200, 4, 200, 0),
+        (128, 17, 5, 1, 700, 4, 170, 130),
+        (70, 2, 16, 2, 90, 1, 92, 0),
+        (70, 6, 24, 9, 60, 2, 40, 33),
+        (128, 1, 16, 1, 10, 4, 80, 64),
     ]:
         q, sink = normal(s, h, c), sinks.setdefault(h, normal(h))
         history = [[f32(RANDOM.gauss(0, 1)) for _ in range(c)] for _ in range(start + s)]
@@ -738,6 +928,7 @@ SLOT_STATES = {
     "v4.compress": ([3, 4, 5], [2], [1, 2]),
     "v4.cache_append": ([1], [], [0]),
     "v4.index_scores": ([2], [], []),
+    "v4.index_top_k": ([2], [], []),
     "v4.sparse_attention": ([1, 4, 5], [2], []),
 }
 
@@ -755,7 +946,7 @@ def is_one_row(c):
 def slots():
     """An op with slots does for every slot what it does without: cases of one row and equal types, together."""
     groups = {}
-    for name in ["window", "compress", "index_scores", "sparse_attention"]:
+    for name in ["window", "compress", "index_scores", "index_top_k", "sparse_attention"]:
         for c in CASES[name]():
             op = c.text.split()[0]
             if op in SLOT_STATES and is_one_row(c):
@@ -892,11 +1083,16 @@ def emit(cases):
         text = c.text
         for i, name in enumerate(names):
             text = text.replace(f"{{{i}}}", name)
-        text = f"{text} : {signature}"
+        prelude = []
+        if text.startswith("v4.kernel"):
+            prelude = [f"  %out = tensor.empty() : {results[0]}"]
+        else:
+            text = f"{text} : {signature}"
         arguments = ", ".join(f"{n}: {t}" for n, t in zip(names, types))
         values = ", ".join(f"%r#{i}" for i in range(len(results)))
         out += [
             f"func.func private @case{number}({arguments}) -> ({', '.join(results)}) {{",
+            *prelude,
             f"  %r:{len(results)} = {text}",
             f"  return {values} : {', '.join(results)}",
             "}",
@@ -943,28 +1139,33 @@ def widen_codes(out, name, value, shape, element):
     return f"%w{name}"
 
 
+def compare(number, c, i, found):
+    """Result `i` of case `number`, as a list of numbers, with its definition."""
+    shape, element, values = c.results[i]
+    if len(found) != len(values):
+        sys.exit(f"case {number} result {i}: expected {len(values)} elements, found {len(found)}")
+    bound = 0.0
+    if element == "f32":
+        finite = [abs(v) for v in values if v is not None and math.isfinite(v)]
+        # Printed numbers have six digits.
+        bound = (c.tolerance + 3e-6) * max(finite, default=0)
+    for position, (want, have) in enumerate(zip(values, found)):
+        if want is None or want == have or (math.isnan(want) and math.isnan(have)):
+            continue
+        if not abs(want - have) <= bound:
+            sys.exit(
+                f"case {number} ({c.text}; inputs {[t.type for t in c.inputs]}) result {i} element {position}: "
+                f"expected {want}, found {have}\nexpected {values[:40]}\nfound    {found[:40]}"
+            )
+
+
 def check(cases, text):
     printed = [chunk.split("data =", 1)[1] for chunk in text.split("Unranked Memref")[1:]]
-    expected = [(number, i, c, r) for number, c in enumerate(cases) for i, r in enumerate(c.results)]
+    expected = [(number, i, c) for number, c in enumerate(cases) for i in range(len(c.results))]
     if len(printed) != len(expected):
         sys.exit(f"expected {len(expected)} tensors, found {len(printed)}\n{text[:400]}")
-    for (number, i, c, (shape, element, values)), chunk in zip(expected, printed):
-        found = [float(v) for v in re.findall(r"-?(?:nan|inf|[0-9.]+(?:e[-+]?[0-9]+)?)", chunk)]
-        if len(found) != len(values):
-            sys.exit(f"case {number} result {i}: expected {len(values)} elements, found {len(found)}")
-        bound = 0.0
-        if element == "f32":
-            finite = [abs(v) for v in values if v is not None and math.isfinite(v)]
-            # Printed numbers have six digits.
-            bound = (c.tolerance + 3e-6) * max(finite, default=0)
-        for position, (want, have) in enumerate(zip(values, found)):
-            if want is None or want == have or (math.isnan(want) and math.isnan(have)):
-                continue
-            if not abs(want - have) <= bound:
-                sys.exit(
-                    f"case {number} ({c.text}; inputs {[t.type for t in c.inputs]}) result {i} element {position}: "
-                    f"expected {want}, found {have}\nexpected {values[:40]}\nfound    {found[:40]}"
-                )
+    for (number, i, c), chunk in zip(expected, printed):
+        compare(number, c, i, [float(v) for v in re.findall(r"-?(?:nan|inf|[0-9.]+(?:e[-+]?[0-9]+)?)", chunk)])
     print(f"{len(cases)} cases equal their definition")
 
 

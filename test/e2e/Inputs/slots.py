@@ -31,7 +31,7 @@ class Model:
         self.lib.v4_session_logits.restype = ctypes.POINTER(ctypes.c_float)
         self.lib.v4_session_position.restype = ctypes.c_uint64
         self.module = self.make("v4_module_load", module.encode(), None)
-        self.weights = self.make("v4_weights_load", self.module, f"{case}/checkpoint".encode())
+        self.weights = self.make("v4_weights_load", self.module, f"{case}/checkpoint".encode(), None)
 
     def call(self, name, *arguments):
         function = getattr(self.lib, name)

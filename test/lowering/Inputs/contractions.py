@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""At stage `tiles`, every linear of a prefill entry is a contraction on tiles of at least 4 tokens.
+"""At stage `tiles`, every linear of a prefill entry is a kernel template, or a contraction, on tiles of at least 4 tokens.
 
 contractions.py TILES.mlir        prints the shapes; an error when a linear has none, or one on fewer tokens
 """
@@ -12,6 +12,7 @@ entries = collections.defaultdict(set)  # kernel -> entries and bodies that laun
 callers = collections.defaultdict(set)  # body -> entries that call it
 shapes = collections.defaultdict(set)
 product = re.compile(r"arith\.mulf .* fastmath<contract> : vector<(\d+)x(\d+)x[\dx]*x1x(\d+)xf32>")
+template = re.compile(r'v4\.kernel "(?:grouped_)?(?:gemm|gemv)" ins\(.* : tensor<(\d+)x')
 for line in open(sys.argv[1]):
     if match := re.match(r"  func\.func (?:private )?@(\w+)\(", line):
         entry = match[1]
@@ -21,6 +22,8 @@ for line in open(sys.argv[1]):
         entries[match[1]].add(entry)
     elif match := re.match(r"  module @(\w+)", line):
         kernel = match[1]
+    elif kernel and (match := template.search(line)):
+        shapes[kernel].add((int(match[1]), 16, 16))
     elif kernel and (match := product.search(line)):
         shapes[kernel].add(tuple(map(int, match.groups())))
 

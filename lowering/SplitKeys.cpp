@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// v4-split-keys: the keys of attention and indexer become parts when rows are few.
+
+#include "lowering/Passes.h"
+#include "lowering/templates/Templates.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace mlir::v4 {
+#define GEN_PASS_DEF_SPLITKEYSPASS
+#include "lowering/Passes.h.inc"
+} // namespace mlir::v4
+
+using namespace mlir;
+using namespace mlir::v4;
+
+/// Calls of this many rows occupy the threads with whole rows.
+constexpr int64_t kManyRows = 8;
+/// Most parts, and the fewest keys for which one is worth starting.
+constexpr int64_t kMaxParts = 16, kPartKeys = 64;
+/// Heads that one workgroup combines.
+constexpr int64_t kCombinedHeads = 4;
+
+static int64_t countParts(int64_t rows, int64_t keys) {
+  return rows >= kManyRows ? 1 : std::min<int64_t>(kMaxParts, llvm::divideCeil(keys, kPartKeys));
+}
+
+static ArrayRef<int64_t> shapeOf(Value value) { return cast<RankedTensorType>(value.getType()).getShape(); }
+/// Rows of a state, [rows, c] or with slots [slots, rows, c].
+static int64_t rowsOf(Value state) { return *(shapeOf(state).end() - 2); }
+
+namespace {
+/// Builds phases in front of an op.
+class PhaseBuilder : ImplicitLocOpBuilder {
+public:
+  explicit PhaseBuilder(Operation *op) : ImplicitLocOpBuilder(op->getLoc(), op), op(op) {}
+
+  Value zero() { return arith::ConstantIndexOp::create(*this, 0); }
+  Value empty(ArrayRef<int64_t> shape, Type element) { return tensor::EmptyOp::create(*this, shape, element); }
+
+  /// Where the kernel wants the result of the op: an output, or a temporary.
+  Value findDestination() {
+    auto func = op->getParentOfType<func::FuncOp>();
+    Operation *end = func.getBody().front().getTerminator();
+    for (OpOperand &use : op->getResult(0).getUses())
+      if (use.getOwner() == end)
+        return func.getArgument(func.getNumArguments() - end->getNumOperands() + use.getOperandNumber());
+    auto type = cast<RankedTensorType>(op->getResult(0).getType());
+    return empty(type.getShape(), type.getElementType());
+  }
+
+  /// The slice of the leading dimensions at `offsets`, of `sizes`; without the first one when `dropped`.
+  Value slice(Value tensor, ValueRange offsets, ArrayRef<int64_t> sizes, bool dropped = false) {
+    auto type = cast<RankedTensorType>(tensor.getType());
+    SmallVector<OpFoldResult> at, extents, strides(type.getRank(), getIndexAttr(1));
+    SmallVector<int64_t> shape(type.getShape());
+    for (int64_t i = 0; i < type.getRank(); ++i) {
+      bool isCut = i < static_cast<int64_t>(offsets.size());
+      at.push_back(isCut ? OpFoldResult(offsets[i]) : getIndexAttr(0));
+      if (isCut)
+        shape[i] = sizes[i];
+      extents.push_back(getIndexAttr(shape[i]));
+    }
+    type = type.clone(ArrayRef(shape).drop_front(dropped ? 1 : 0));
+    return tensor::ExtractSliceOp::create(*this, type, tensor, at, extents, strides);
+  }
+
+  /// A phase with a grid of kernels `name`. The loops of the grid walk the leading dimensions of `outs`; `inputs` gets
+  /// their induction variables.
+  ValueRange phase(StringRef name, ArrayRef<int64_t> counts, ArrayRef<int64_t> steps, ValueRange outs,
+                   function_ref<SmallVector<Value>(ValueRange)> inputs, function_ref<void(KernelOp)> setAttributes) {
+    auto phase = PhaseOp::create(*this, outs.getTypes());
+    OpBuilder::InsertionGuard guard(*this);
+    setInsertionPointToStart(&phase.getBody().emplaceBlock());
+    SmallVector<OpFoldResult> lower(counts.size(), getIndexAttr(0)), upper, step;
+    for (auto [count, size] : llvm::zip_equal(counts, steps)) {
+      upper.push_back(getIndexAttr(count));
+      step.push_back(getIndexAttr(size));
+    }
+    auto forall = scf::ForallOp::create(*this, lower, upper, step, outs, std::nullopt);
+    YieldOp::create(*this, forall.getResults());
+    setInsertionPoint(forall.getTerminator());
+    SmallVector<Value> ids = forall.getInductionVars();
+    SmallVector<Value> tiles;
+    for (Value out : forall.getRegionIterArgs())
+      tiles.push_back(slice(out, ids, steps));
+    auto kernel = KernelOp::create(*this, ValueRange(tiles).getTypes(), name, inputs(ids), tiles);
+    setAttributes(kernel);
+    setInsertionPointToStart(forall.getTerminator().getBody());
+    for (auto [tile, out, result] : llvm::zip(tiles, forall.getRegionIterArgs(), kernel.getResults())) {
+      auto part = tile.getDefiningOp<tensor::ExtractSliceOp>();
+      tensor::ParallelInsertSliceOp::create(*this, result, out, part.getMixedOffsets(), part.getMixedSizes(),
+                                            part.getMixedStrides());
+    }
+    return phase.getResults();
+  }
+
+private:
+  Operation *op;
+};
+
+struct SplitKeysPass : v4::impl::SplitKeysPassBase<SplitKeysPass> {
+  void runOnOperation() override {
+    SmallVector<Operation *> ops;
+    getOperation()->walk([&](Operation *op) {
+      if (isa<IndexTopKOp, SparseAttentionOp>(op))
+        ops.push_back(op);
+    });
+    for (Operation *op : ops)
+      if (auto attention = dyn_cast<SparseAttentionOp>(op))
+        splitAttention(attention);
+      else
+        splitIndex(cast<IndexTopKOp>(op));
+  }
+
+private:
+  /// The operands of `op` at row `row`, then the number of the part.
+  static SmallVector<Value> inputsOfPart(PhaseBuilder &b, TileInterface op, ValueRange ids) {
+    SmallVector<Value> inputs;
+    for (OpOperand &operand : op->getOpOperands()) {
+      SmallVector<TileDim> dims = op.getOperandTile(operand);
+      bool isCut = !dims.empty() && dims[0].loop == 0;
+      inputs.push_back(isCut ? b.slice(operand.get(), ids[0], 1, dims[0].dropped) : operand.get());
+    }
+    inputs.push_back(ids[1]);
+    return inputs;
+  }
+
+  static void splitIndex(IndexTopKOp op) {
+    int64_t rows = shapeOf(op.getResult())[0], k = shapeOf(op.getResult())[1], keys = rowsOf(op.getKeys());
+    // Rows that see no more than k keys score none of them.
+    int64_t parts = keys == k ? 1 : countParts(rows, keys);
+    if (parts == 1)
+      return;
+    PhaseBuilder b(op);
+    Type element = op.getResult().getType().getElementType();
+    SmallVector<Value> lists = {b.empty({rows, parts, 2, k}, element), b.empty({rows, parts}, element)};
+    lists = b.phase(
+        "index_top_k", {rows, parts}, {1, 1}, lists,
+        [&](ValueRange ids) { return inputsOfPart(b, cast<TileInterface>(op.getOperation()), ids); },
+        [&](KernelOp kernel) {
+          setIndexAttributes(op, kernel);
+          kernel->setAttr("parts", IntegerAttr::get(IntegerType::get(op.getContext(), 64), parts));
+        });
+    ValueRange result = b.phase(
+        "merge_top_k", {rows}, {1}, b.findDestination(),
+        [&](ValueRange ids) {
+          return SmallVector<Value>{b.slice(lists[0], ids[0], 1), b.slice(lists[1], ids[0], 1),
+                                    b.slice(op.getPositions(), ids[0], 1)};
+        },
+        [&](KernelOp kernel) {
+          kernel->setAttr("ratio", op.getRatioAttr());
+          kernel->setAttr("columns", IntegerAttr::get(IntegerType::get(op.getContext(), 64), keys));
+        });
+    op.replaceAllUsesWith(result[0]);
+    op.erase();
+  }
+
+  static void splitAttention(SparseAttentionOp op) {
+    int64_t rows = shapeOf(op.getQuery())[0], heads = shapeOf(op.getQuery())[1], width = shapeOf(op.getQuery())[2];
+    int64_t keys = op.getWindowSize();
+    if (op.getSelected())
+      keys += std::min(rowsOf(op.getEntries()), shapeOf(op.getSelected())[1]);
+    else if (op.getEntries())
+      keys += rowsOf(op.getEntries());
+    int64_t parts = countParts(rows, keys);
+    if (parts == 1)
+      return;
+    PhaseBuilder b(op);
+    Type element = op.getResult().getType().getElementType();
+    // Maximum and sum of every part and head, and the weighted sum.
+    SmallVector<Value> partial = {b.empty({rows, parts, 2, heads}, element),
+                                  b.empty({rows, parts, heads, width}, element)};
+    partial = b.phase(
+        "attention", {rows, parts}, {1, 1}, partial,
+        [&](ValueRange ids) { return inputsOfPart(b, cast<TileInterface>(op.getOperation()), ids); },
+        [&](KernelOp kernel) {
+          setAttentionAttributes(op, kernel);
+          kernel->setAttr("parts", IntegerAttr::get(IntegerType::get(op.getContext(), 64), parts));
+        });
+    int64_t combined = largestDivisor(heads, kCombinedHeads);
+    ValueRange result = b.phase(
+        "combine_attention", {rows, heads}, {1, combined}, b.findDestination(),
+        [&](ValueRange ids) {
+          Value zero = b.zero();
+          return SmallVector<Value>{b.slice(partial[0], {ids[0], zero, zero, ids[1]}, {1, parts, 2, combined}),
+                                    b.slice(partial[1], {ids[0], zero, ids[1]}, {1, parts, combined}),
+                                    b.slice(op.getSink(), ids[1], combined)};
+        },
+        [](KernelOp) {});
+    op.replaceAllUsesWith(result[0]);
+    op.erase();
+  }
+};
+} // namespace

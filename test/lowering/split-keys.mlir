@@ -1,0 +1,78 @@
+// RUN: v4-opt %s --split-input-file --pass-pipeline='builtin.module(func.func(v4-split-keys))' | FileCheck %s
+
+// One row: parts of 64 keys, of the window and the entries that can be selected; then heads, four at a time.
+// CHECK-LABEL: func.func @one_row
+// CHECK-SAME:    %[[OUT:[a-z0-9]+]]: tensor<1x8x16xf32>)
+// CHECK-DAG:     %[[STATISTICS:.+]] = tensor.empty() : tensor<1x4x2x8xf32>
+// CHECK-DAG:     %[[SUMS:.+]] = tensor.empty() : tensor<1x4x8x16xf32>
+// CHECK:         %[[PARTS:.+]]:2 = v4.phase
+// CHECK:           scf.forall (%[[ROW:.+]], %[[PART:.+]]) in (1, 4) shared_outs(%[[A:.+]] = %[[STATISTICS]], %[[B:.+]] = %[[SUMS]])
+// CHECK:             tensor.extract_slice %[[A]][%[[ROW]], %[[PART]], 0, 0] [1, 1, 2, 8]
+// CHECK:             v4.kernel "attention" ins({{.*}}, %[[PART]] : {{.*}}, index) outs({{.*}}) {{.*}}parts = 4 : i64, ratio = 4 : i64, scale = 2.500000e-01 : f32, selected, window = 128 : i64}
+// CHECK:         v4.phase
+// CHECK:           scf.forall ({{.*}}) = (0, 0) to (1, 8) step (1, 4) shared_outs(%{{.*}} = %[[OUT]])
+// CHECK:             v4.kernel "combine_attention" ins({{.*}} : tensor<1x4x2x4xf32>, tensor<1x4x4x16xf32>, tensor<4xf32>)
+func.func @one_row(%q: tensor<1x8x16xf32>, %w: tensor<128x16xf32>, %sink: tensor<8xf32>, %p: tensor<1xi32>,
+                   %span: tensor<2xi32>, %e: tensor<2048x16xf32>, %s: tensor<1x100xi32>,
+                   %out: tensor<1x8x16xf32>) -> tensor<1x8x16xf32> {
+  %y = v4.sparse_attention %q, %w, %sink, %p, %span entries %e ratio 4 selected %s window 128 scale 0.25
+      : (tensor<1x8x16xf32>, tensor<128x16xf32>, tensor<8xf32>, tensor<1xi32>, tensor<2xi32>, tensor<2048x16xf32>,
+         tensor<1x100xi32>) -> tensor<1x8x16xf32>
+  return %y : tensor<1x8x16xf32>
+}
+
+// -----
+
+// The number of parts has a bound, whatever the context.
+// CHECK-LABEL: func.func @index
+// CHECK:         scf.forall ({{.*}}) in (2, 16)
+// CHECK:           v4.kernel "index_top_k" {{.*}}parts = 16 : i64, ratio = 4 : i64, scale = 2.500000e-01 : f32}
+// CHECK:         scf.forall (%{{.*}}) in (2)
+// CHECK:           v4.kernel "merge_top_k" ins({{.*}} : tensor<1x16x2x8xi32>, tensor<1x16xi32>, tensor<1xi32>)
+func.func @index(%q: tensor<2x4x16xf32>, %w: tensor<2x4xf32>, %keys: tensor<262144x16xf32>, %p: tensor<2xi32>,
+                 %out: tensor<2x8xi32>) -> tensor<2x8xi32> {
+  %y = v4.index_top_k %q, %w, %keys, %p ratio 4 scale 0.25
+      : (tensor<2x4x16xf32>, tensor<2x4xf32>, tensor<262144x16xf32>, tensor<2xi32>) -> tensor<2x8xi32>
+  return %y : tensor<2x8xi32>
+}
+
+// -----
+
+// With slots every row has states of its own.
+// CHECK-LABEL: func.func @slots
+// CHECK:         scf.forall (%[[SLOT:.+]], %{{.+}}) in (3, 16)
+// CHECK:           %[[KEYS:.+]] = tensor.extract_slice %arg2[%[[SLOT]], 0, 0] [1, 4096, 16] [1, 1, 1] : tensor<3x4096x16xf32> to tensor<4096x16xf32>
+// CHECK:           v4.kernel "index_top_k" ins({{.*}}, %[[KEYS]], {{.*}} : tensor<1x4x16xf32>, tensor<1x4xf32>, tensor<4096x16xf32>, tensor<1xi32>, index)
+// CHECK:         scf.forall (%[[SLOT:.+]], %{{.+}}) in (3, 3)
+// CHECK-DAG:       tensor.extract_slice %arg4[%[[SLOT]], 0, 0] [1, 128, 16] [1, 1, 1] : tensor<3x128x16xf32> to tensor<128x16xf32>
+// CHECK-DAG:       tensor.extract_slice %arg6[%[[SLOT]], 0] [1, 2] [1, 1] : tensor<3x2xi32> to tensor<2xi32>
+// CHECK-DAG:       tensor.extract_slice %arg2[%[[SLOT]], 0, 0] [1, 4096, 16] [1, 1, 1] : tensor<3x4096x16xf32> to tensor<4096x16xf32>
+// CHECK:           v4.kernel "attention"
+func.func @slots(%q: tensor<3x4x16xf32>, %w: tensor<3x4xf32>, %keys: tensor<3x4096x16xf32>, %p: tensor<3xi32>,
+                 %ring: tensor<3x128x16xf32>, %sink: tensor<4xf32>, %span: tensor<3x2xi32>, %s: tensor<3x8xi32>,
+                 %y: tensor<3x4x16xf32>) -> (tensor<3x8xi32>, tensor<3x4x16xf32>) {
+  %a = v4.index_top_k %q, %w, %keys, %p ratio 4 scale 0.25
+      : (tensor<3x4x16xf32>, tensor<3x4xf32>, tensor<3x4096x16xf32>, tensor<3xi32>) -> tensor<3x8xi32>
+  %b = v4.sparse_attention %q, %ring, %sink, %p, %span entries %keys ratio 4 selected %s window 128 scale 0.25
+      : (tensor<3x4x16xf32>, tensor<3x128x16xf32>, tensor<4xf32>, tensor<3xi32>, tensor<3x2xi32>, tensor<3x4096x16xf32>,
+         tensor<3x8xi32>) -> tensor<3x4x16xf32>
+  return %a, %b : tensor<3x8xi32>, tensor<3x4x16xf32>
+}
+
+// -----
+
+// Many rows, few keys, or keys that are all chosen: one part.
+// CHECK-LABEL: func.func @whole
+// CHECK-NOT:     v4.phase
+func.func @whole(%q: tensor<8x4x16xf32>, %w: tensor<8x4xf32>, %keys: tensor<1024x16xf32>, %p: tensor<8xi32>,
+                 %q1: tensor<1x4x16xf32>, %w1: tensor<1x4xf32>, %p1: tensor<1xi32>, %ring: tensor<64x16xf32>,
+                 %sink: tensor<4xf32>, %span: tensor<2xi32>)
+    -> (tensor<8x8xi32>, tensor<1x1024xi32>, tensor<1x4x16xf32>) {
+  %a = v4.index_top_k %q, %w, %keys, %p ratio 4 scale 0.25
+      : (tensor<8x4x16xf32>, tensor<8x4xf32>, tensor<1024x16xf32>, tensor<8xi32>) -> tensor<8x8xi32>
+  %b = v4.index_top_k %q1, %w1, %keys, %p1 ratio 4 scale 0.25
+      : (tensor<1x4x16xf32>, tensor<1x4xf32>, tensor<1024x16xf32>, tensor<1xi32>) -> tensor<1x1024xi32>
+  %c = v4.sparse_attention %q1, %ring, %sink, %p1, %span window 64 scale 0.25
+      : (tensor<1x4x16xf32>, tensor<64x16xf32>, tensor<4xf32>, tensor<1xi32>, tensor<2xi32>) -> tensor<1x4x16xf32>
+  return %a, %b, %c : tensor<8x8xi32>, tensor<1x1024xi32>, tensor<1x4x16xf32>
+}
