@@ -71,9 +71,9 @@ func.func @slots(%kv: tensor<4x64xf32>, %span: tensor<4x2xi32>, %ring: tensor<4x
 // CHECK: scf.forall (%[[S:.+]], %[[K:.+]]) = (0, 0) to (2, 128) step (1, 64)
 // CHECK: %[[KEYS:.+]] = tensor.extract_slice %arg2[%[[S]], %[[K]], 0] [1, 64, 8] [1, 1, 1] : tensor<2x128x8xf32> to tensor<64x8xf32>
 // CHECK: v4.index_scores %{{.*}}, %{{.*}}, %[[KEYS]], %{{.*}} first_key %[[K]]
-// CHECK: scf.forall (%[[S:.+]], %[[H:.+]]) = (0, 0) to (2, 32) step (1, 16)
+// CHECK: scf.forall (%[[S:.+]], %{{.+}}) = (0, 0) to (2, 32) step (1, 32)
 // CHECK: tensor.extract_slice %arg4[%[[S]], 0, 0] [1, 16, 8] [1, 1, 1] : tensor<2x16x8xf32> to tensor<16x8xf32>
-// CHECK: v4.sparse_attention {{.*}} : (tensor<1x16x8xf32>, tensor<16x8xf32>, tensor<16xf32>, tensor<1xi32>, tensor<2xi32>, tensor<128x8xf32>) -> tensor<1x16x8xf32>
+// CHECK: v4.sparse_attention {{.*}} : (tensor<1x32x8xf32>, tensor<16x8xf32>, tensor<32xf32>, tensor<1xi32>, tensor<2xi32>, tensor<128x8xf32>) -> tensor<1x32x8xf32>
 func.func @slots_attention(%q: tensor<2x32x8xf32>, %weights: tensor<2x32xf32>, %keys: tensor<2x128x8xf32>, %positions: tensor<2xi32>,
                            %ring: tensor<2x16x8xf32>, %sink: tensor<32xf32>, %span: tensor<2x2xi32>,
                            %s: tensor<2x128xf32>, %y: tensor<2x32x8xf32>) -> (tensor<2x128xf32>, tensor<2x32x8xf32>) {

@@ -951,7 +951,8 @@ def slots():
             op = c.text.split()[0]
             if op in SLOT_STATES and is_one_row(c):
                 shared = [tuple(c.inputs[i].codes) for i in SLOT_STATES[op][1]]
-                groups.setdefault((c.text, *(t.type for t in c.inputs), *shared), []).append(c)
+                types = (*(t.type for t in c.inputs), *(result_type(*r[:2]) for r in c.results))
+                groups.setdefault((c.text, *types, *shared), []).append(c)
     seen = set()
     for (text, *_), members in groups.items():
         op = text.split()[0]
