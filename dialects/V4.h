@@ -65,6 +65,25 @@ int64_t largestDivisor(int64_t count, int64_t limit);
 #include "dialects/V4Enums.h.inc"
 #include "dialects/V4Interfaces.h.inc"
 
+namespace mlir::v4 {
+/// A row of a packed cache (spec 7.4, 7.5): the codes of the leading columns, two to a byte for e2m1, low nibble first;
+/// then the other columns as bf16, low byte first; then a scale for each block of codes, an exponent with bias 127,
+/// which for e4m3 are filled up to a multiple of 8.
+struct CacheRow {
+  int64_t columns, quantized; // of the row, and of these the ones kept as codes
+  QuantFormat format;
+
+  int64_t block() const { return format == QuantFormat::e4m3 ? 64 : 32; }
+  int64_t blocks() const { return quantized / block(); }
+  int64_t codeBytes() const { return format == QuantFormat::e4m3 ? quantized : quantized / 2; }
+  int64_t scaleOffset() const { return codeBytes() + 2 * (columns - quantized); }
+  int64_t bytes() const { return scaleOffset() + (format == QuantFormat::e4m3 ? (blocks() + 7) / 8 * 8 : blocks()); }
+
+  /// The form of a row of `columns` columns in `bytes` bytes; the sizes leave one choice at most.
+  static std::optional<CacheRow> fromBytes(int64_t columns, int64_t bytes);
+};
+} // namespace mlir::v4
+
 #define GET_ATTRDEF_CLASSES
 #include "dialects/V4Attrs.h.inc"
 

@@ -24,7 +24,7 @@ static SmallVector<unsigned> loops(unsigned count) {
 Results EmbedOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
   Value zero = e.i32(0), last = e.i32(sizeOf(getTable(), 0) - 1);
-  return e.repeat(sizeOf(getIds(), 0), e.empty(shapeOf(getResult())),
+  return e.repeat(sizeOf(getIds(), 0), e.emptyLike(getResult()),
                   [&](OpFoldResult s, ValueRange y) -> SmallVector<Value> {
                     Value id = e.toIndex(e.clamp(e.at(getIds(), s), zero, last));
                     return {e.copyRow(getTable(), id, y[0], s)};
@@ -36,7 +36,7 @@ Results SelectLastOp::decomposeOperation(OpBuilder &b) {
   Value last = e.i32(sizeOf(getInput(), 0) - 1);
   Value length = e.at(getSpan(), e.getIndexAttr(1));
   Value row = e.toIndex(e.clamp(e.sub(length, e.i32(1)), e.i32(0), last));
-  return SmallVector<Value>{e.copyRow(getInput(), row, e.empty(shapeOf(getResult())), e.getIndexAttr(0))};
+  return SmallVector<Value>{e.copyRow(getInput(), row, e.emptyLike(getResult()), e.getIndexAttr(0))};
 }
 
 Results RmsNormOp::decomposeOperation(OpBuilder &b) {
@@ -46,15 +46,23 @@ Results RmsNormOp::decomposeOperation(OpBuilder &b) {
   SmallVector<unsigned> all = loops(last + 1), rows = loops(last);
   int64_t width = shapeOf(x).back();
 
-  Value squares = e.contract({x, all}, {x, all}, {e.filled(shapeOf(x).drop_back(), e.f32(0)), rows}, last);
-  Value scale = e.map(squares, e.empty(shapeOf(squares)),
-                      [&](ValueRange args) { return e.inverseRoot(args[0], width, getEps()); });
+  auto step = [&](Value value) { return getRounded() ? e.roundToBF16(value) : value; };
+  Arg zero = {e.filled(shapeOf(x).drop_back(), e.f32(0)), rows};
+  Value squares = getRounded() ? e.sum({{x, all}}, zero, last, [&](ValueRange a) { return step(e.mul(a[0], a[0])); })
+                               : e.contract({x, all}, {x, all}, zero, last);
+  Value scale = e.map(squares, e.empty(shapeOf(squares)), [&](ValueRange args) {
+    if (!getRounded())
+      return e.inverseRoot(args[0], width, getEps());
+    Value mean = step(e.div(args[0], e.f32(width)));
+    Value shifted = step(e.add(mean, e.f32(getEps().convertToFloat())));
+    return step(e.div(e.f32(1), math::SqrtOp::create(e, shifted)));
+  });
   SmallVector<Arg> inputs = {{x, all}, {scale, rows}};
   if (getWeight())
     inputs.push_back({getWeight(), {last}});
-  return SmallVector<Value>{e.generic(inputs, {e.empty(shapeOf(x)), all}, [&](ValueRange args) {
+  return SmallVector<Value>{e.generic(inputs, {e.emptyLike(getResult()), all}, [&](ValueRange args) {
     Value y = e.mul(args[0], args[1]);
-    return getWeight() ? e.mul(e.toF32(args[2]), y) : y;
+    return getWeight() ? e.mul(args[2], y) : y;
   })};
 }
 
@@ -145,21 +153,6 @@ Results RopeTableOp::decomposeOperation(OpBuilder &b) {
   return SmallVector<Value>{y};
 }
 
-/// Columns that an op passes on.
-static Value copyColumns(Emit &e, Value x, Value y, int64_t first, int64_t count) {
-  auto part = [&](Value tensor, OpFoldResult row, ArrayRef<int64_t> drop) {
-    SmallVector<OpFoldResult> offsets(tensorType(tensor).getRank(), e.getIndexAttr(0));
-    SmallVector<int64_t> sizes(shapeOf(tensor));
-    offsets.front() = row, offsets.back() = e.getIndexAttr(first);
-    sizes.front() = 1, sizes.back() = count;
-    return std::tuple(e.slice(tensor, offsets, sizes, drop), offsets, sizes);
-  };
-  return e.repeat(sizeOf(x, 0), y, [&](OpFoldResult s, ValueRange iter) -> SmallVector<Value> {
-    auto [target, offsets, sizes] = part(iter[0], s, {});
-    return {e.insert(e.copyInto(std::get<0>(part(x, s, {0})), target), iter[0], offsets, sizes)};
-  })[0];
-}
-
 Results RopeOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
   Value x = getInput();
@@ -167,9 +160,9 @@ Results RopeOp::decomposeOperation(OpBuilder &b) {
   unsigned last = tensorType(x).getRank() - 1;
   SmallVector<unsigned> all = loops(last + 1);
 
-  Value y = e.empty(shapeOf(x));
+  Value y = e.emptyLike(x);
   if (first)
-    y = copyColumns(e, x, y, 0, first);
+    y = e.copyColumns(x, y, 0, first);
   SmallVector<Arg> inputs = {{e.columns(x, first, half, 2), all}, {e.columns(x, first + 1, half, 2), all}};
   for (int64_t part : {0, 1}) {
     OpFoldResult zero = e.getIndexAttr(0);
@@ -196,7 +189,7 @@ Results HcExpandOp::decomposeOperation(OpBuilder &b) {
   SmallVector<Arg> inputs = {{getInput(), {0, 2}}};
   if (getAddend())
     inputs.push_back({getAddend(), {0, 1, 2}});
-  return SmallVector<Value>{e.generic(inputs, {e.empty(shapeOf(getResult())), {0, 1, 2}}, [&](ValueRange args) {
+  return SmallVector<Value>{e.generic(inputs, {e.emptyLike(getResult()), {0, 1, 2}}, [&](ValueRange args) {
     return getAddend() ? e.add(args[0], args[1]) : args[0];
   })};
 }
@@ -260,11 +253,12 @@ static Value gate(Emit &e, Value mixed, Value scale, Value base, int64_t part, i
                    [&](ValueRange args) { return finish(e.add(e.mul(args[0], factor), args[1])); });
 }
 
-/// sum_j weights[s, j] X[s, j].
-static Value collapseStreams(Emit &e, Value streams, Value weights) {
-  Value zero = e.filled({sizeOf(streams, 0), sizeOf(streams, 2)}, e.f32(0));
-  return e.generic({{weights, {0, 1}}, {streams, {0, 1, 2}}}, {zero, {0, 2}},
-                   [&](ValueRange args) { return e.mulAdd(args[0], args[1], args[2]); });
+/// sum_j weights[s, j] X[s, j], as `result`.
+static Value collapseStreams(Emit &e, Value streams, Value weights, Value result) {
+  Value target = e.emptyLike(result), zero = e.fill(e.f32(0), e.accumulator(target));
+  Value sums = e.generic({{weights, {0, 1}}, {streams, {0, 1, 2}}}, {zero, {0, 2}},
+                         [&](ValueRange args) { return e.mulAdd(args[0], args[1], args[2]); });
+  return e.finish(sums, target);
 }
 
 Results HcPreOp::decomposeOperation(OpBuilder &b) {
@@ -276,16 +270,18 @@ Results HcPreOp::decomposeOperation(OpBuilder &b) {
   Value post = gate(e, mixed, getScale(), getBase(), 1, n, n, [&](Value x) { return e.mul(two, e.sigmoid(x)); });
   Value z = gate(e, mixed, getScale(), getBase(), 2, 2 * n, n * n, [&](Value x) { return x; });
   Value comb = sinkhorn(e, e.split(z, {n, n}), getHcEps(), getIterations());
-  return SmallVector<Value>{collapseStreams(e, getStreams(), pre), post, comb};
+  return SmallVector<Value>{collapseStreams(e, getStreams(), pre, getResult()), post, comb};
 }
 
 Results HcPostOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
-  Value y = e.generic({{getPost(), {0, 1}}, {getInput(), {0, 2}}}, {e.empty(shapeOf(getStreams())), {0, 1, 2}},
+  Value target = e.emptyLike(getResult());
+  Value y = e.generic({{getPost(), {0, 1}}, {getInput(), {0, 2}}}, {e.accumulator(target), {0, 1, 2}},
                       [&](ValueRange args) { return e.mul(args[0], args[1]); });
   // Loops: row, destination, source, column.
-  return SmallVector<Value>{e.generic({{getComb(), {0, 2, 1}}, {getStreams(), {0, 2, 3}}}, {y, {0, 1, 3}},
-                                      [&](ValueRange args) { return e.mulAdd(args[0], args[1], args[2]); })};
+  y = e.generic({{getComb(), {0, 2, 1}}, {getStreams(), {0, 2, 3}}}, {y, {0, 1, 3}},
+                [&](ValueRange args) { return e.mulAdd(args[0], args[1], args[2]); });
+  return SmallVector<Value>{e.finish(y, target)};
 }
 
 Results HcHeadOp::decomposeOperation(OpBuilder &b) {
@@ -294,7 +290,7 @@ Results HcHeadOp::decomposeOperation(OpBuilder &b) {
   Value offset = e.f32(getHcEps().convertToFloat());
   Value pre = gate(e, mixed, getScale(), getBase(), 0, 0, sizeOf(getStreams(), 1),
                    [&](Value x) { return e.add(e.sigmoid(x), offset); });
-  return SmallVector<Value>{collapseStreams(e, getStreams(), pre)};
+  return SmallVector<Value>{collapseStreams(e, getStreams(), pre, getResult())};
 }
 
 //===----------------------------------------------------------------------===//
@@ -315,141 +311,5 @@ Results HadamardOp::decomposeOperation(OpBuilder &b) {
     return e.add(args[1], term);
   });
   Value factor = e.f32(1.0 / std::sqrt(static_cast<double>(shapeOf(x).back())));
-  return SmallVector<Value>{e.map(sums, e.empty(shapeOf(x)), [&](ValueRange args) { return e.mul(args[0], factor); })};
-}
-
-//===----------------------------------------------------------------------===//
-// Quantisers
-//===----------------------------------------------------------------------===//
-
-/// Exponent bits of the power-of-two scale of a block (spec 7.1); 255 where the maximum is infinite or not a number.
-static Value scaleBits(Emit &e, Value largest, QuantFormat format) {
-  bool byte = format == QuantFormat::e4m3;
-  Value floor = e.f32(byte ? 1e-4f : 6 * 0x1p-126f);
-  Value ratio = e.mul(e.max(largest, floor), e.f32(byte ? 1.0f / 448 : 1.0f / 6));
-  Value bits = e.shiftRight(e.add(e.bitsOf(ratio), e.i32(0x7fffff)), 23);
-  return e.min(bits, e.i32(255));
-}
-
-/// 1 / scale, exact; not a number for 255.
-static Value inverseScale(Emit &e, Value bits) {
-  Value inverse = e.shiftLeft(e.sub(e.i32(254), bits), 23);
-  Value invalid = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, bits, e.i32(255));
-  return e.numberOf(e.select(invalid, e.i32(0x7fc00000), inverse));
-}
-
-/// |x| rounded to the format, and its code, where |x| is already clamped. Numbers below the smallest normal one are
-/// rounded by an addition whose result has the format's smallest step as its last bit.
-static std::pair<Value, Value> roundMagnitude(Emit &e, Value magnitude, QuantFormat format) {
-  bool byte = format == QuantFormat::e4m3;
-  int64_t drop = byte ? 20 : 22, bias = byte ? 120 << 3 : 126 << 1;
-  double smallest = byte ? 0x1p-6 : 1, shifter = byte ? 0x1p14 : 0x1p22;
-  Value bits = e.bitsOf(magnitude), odd = e.bitAnd(e.shiftRight(bits, drop), 1);
-  Value rounded = e.shiftRight(e.add(e.add(bits, e.i32((1 << (drop - 1)) - 1)), odd), drop);
-  Value normal = e.numberOf(e.shiftLeft(rounded, drop)), normalCode = e.sub(rounded, e.i32(bias));
-  Value shift = e.f32(shifter), shifted = e.add(magnitude, shift);
-  Value small = e.sub(shifted, shift), smallCode = e.sub(e.bitsOf(shifted), e.bitsOf(shift));
-  Value isSmall = e.less(magnitude, e.f32(smallest));
-  return {e.select(isSmall, small, normal), e.select(isSmall, smallCode, normalCode)};
-}
-
-/// The blocks of x [.., D] as [.., D/block, block], and the exponent bits of their scales.
-static std::pair<Value, Value> scaleBlocks(Emit &e, Value x, int64_t block, QuantFormat format) {
-  Value blocks = e.split(x, {shapeOf(x).back() / block, block});
-  unsigned last = tensorType(blocks).getRank() - 1;
-  Value zero = e.filled(shapeOf(blocks).drop_back(), e.f32(0));
-  Value largest = e.maximum({{blocks, loops(last + 1)}}, {zero, loops(last)}, last,
-                            [&](ValueRange args) -> Value { return math::AbsFOp::create(e, args[0]); });
-  Value bits = e.map(largest, e.empty(shapeOf(largest), e.getI32Type()),
-                     [&](ValueRange args) { return scaleBits(e, args[0], format); });
-  return {blocks, bits};
-}
-
-/// x / scale, clamped: sign bit and magnitude.
-static std::pair<Value, Value> scaled(Emit &e, Value x, Value bits, QuantFormat format) {
-  Value ratio = e.mul(x, inverseScale(e, bits));
-  Value sign = e.bitAnd(e.bitsOf(ratio), 0x80000000);
-  Value limit = e.f32(format == QuantFormat::e4m3 ? 448 : 6);
-  return {sign, e.min(math::AbsFOp::create(e, ratio), limit)};
-}
-
-static Value isNumber(Emit &e, Value x) {
-  return arith::CmpFOp::create(e, arith::CmpFPredicate::ORD, x, x);
-}
-
-Results QuantizeOp::decomposeOperation(OpBuilder &b) {
-  Emit e(b, *this);
-  QuantFormat format = getFormat();
-  int64_t rows = sizeOf(getInput(), 0), count = sizeOf(getScale(), 1), block = getBlock();
-  auto [blocks, bits] = scaleBlocks(e, getInput(), block, format);
-  Type byte = e.getI8Type();
-  Value scale =
-      e.map(bits, e.empty(shapeOf(getScale()), getScale().getType().getElementType()), [&](ValueRange args) -> Value {
-        Value low = arith::TruncIOp::create(e, byte, args[0]);
-        return arith::BitcastOp::create(e, getScale().getType().getElementType(), low);
-      });
-  auto code = [&](Value x, Value bits) {
-    auto [sign, magnitude] = scaled(e, x, bits, format);
-    Value code = roundMagnitude(e, magnitude, format).second;
-    if (format == QuantFormat::e4m3)
-      code = e.select(isNumber(e, magnitude), code, e.i32(0x7f));
-    else
-      code = e.bitAnd(code, 7);
-    int64_t move = format == QuantFormat::e4m3 ? 24 : 28;
-    return Value(arith::OrIOp::create(e, code, e.shiftRight(sign, move)));
-  };
-  if (format == QuantFormat::e4m3) {
-    Type element = getCodes().getType().getElementType();
-    Value codes = e.generic({{blocks, {0, 1, 2}}, {bits, {0, 1}}}, {e.empty(shapeOf(blocks), element), {0, 1, 2}},
-                            [&](ValueRange args) -> Value {
-                              Value low = arith::TruncIOp::create(e, byte, code(args[0], args[1]));
-                              return arith::BitcastOp::create(e, element, low);
-                            });
-    return SmallVector<Value>{e.join(codes, 2), scale};
-  }
-  Value codes =
-      e.generic({{e.columns(blocks, 0, block / 2, 2), {0, 1, 2}},
-                 {e.columns(blocks, 1, block / 2, 2), {0, 1, 2}},
-                 {bits, {0, 1}}},
-                {e.empty({rows, count, block / 2}, byte), {0, 1, 2}}, [&](ValueRange args) -> Value {
-                  Value high = e.shiftLeft(code(args[1], args[2]), 4);
-                  return arith::TruncIOp::create(e, byte, arith::OrIOp::create(e, code(args[0], args[2]), high));
-                });
-  return SmallVector<Value>{e.join(codes, 2), scale};
-}
-
-Results DequantizeOp::decomposeOperation(OpBuilder &b) {
-  Emit e(b, *this);
-  int64_t count = sizeOf(getScale(), 1), width = sizeOf(getResult(), 1);
-  Value scale = e.widen(getScale());
-  bool nibbles = getCodes().getType().getElementType().isInteger(8);
-  Value codes = e.split(getCodes(), {count, sizeOf(getCodes(), 1) / count});
-  Value y = e.empty({sizeOf(codes, 0), count, width / count});
-  for (int64_t odd = 0; odd < (nibbles ? 2 : 1); ++odd) {
-    Value target = nibbles ? e.columns(y, odd, width / count / 2, 2) : y;
-    target = e.generic({{codes, {0, 1, 2}}, {scale, {0, 1}}}, {target, {0, 1, 2}}, [&](ValueRange args) {
-      return e.mul(nibbles ? nibbleToF32(e, args[0], odd) : e.toF32(args[0]), args[1]);
-    });
-    y = nibbles ? e.setColumns(target, y, odd, 2) : target;
-  }
-  return SmallVector<Value>{e.join(y, 2)};
-}
-
-Results RoundTripOp::decomposeOperation(OpBuilder &b) {
-  Emit e(b, *this);
-  Value x = getInput(), y = e.empty(shapeOf(x));
-  int64_t width = shapeOf(x).back(), columns = getColumns(), block = getBlock();
-  if (columns < width)
-    y = copyColumns(e, x, y, columns, width - columns);
-  auto [blocks, bits] = scaleBlocks(e, e.columns(x, 0, columns), block, getFormat());
-  unsigned last = tensorType(blocks).getRank() - 1;
-  Value target = e.split(e.columns(y, 0, columns), {columns / block, block});
-  target = e.generic({{blocks, loops(last + 1)}, {bits, loops(last)}}, {target, loops(last + 1)}, [&](ValueRange args) {
-    auto [sign, magnitude] = scaled(e, args[0], args[1], getFormat());
-    Value rounded = roundMagnitude(e, magnitude, getFormat()).first;
-    Value value = e.numberOf(arith::OrIOp::create(e, e.bitsOf(rounded), sign));
-    Value result = e.mul(value, e.numberOf(e.shiftLeft(args[1], 23)));
-    return e.select(isNumber(e, magnitude), result, magnitude);
-  });
-  return SmallVector<Value>{e.setColumns(e.join(target, 2), y, 0)};
+  return SmallVector<Value>{e.map(sums, e.emptyLike(x), [&](ValueRange args) { return e.mul(args[0], factor); })};
 }

@@ -99,7 +99,7 @@ Results WindowContextOp::decomposeOperation(OpBuilder &b) {
   int64_t window = sizeOf(getRing(), 0), rows = sizeOf(getKv(), 0);
   Value first = start(e, getSpan()), modulus = e.index(window);
   // The oldest position, start - w, is in the same slot as start.
-  Value y = e.repeat(window, e.empty(shapeOf(getResult())), [&](OpFoldResult i, ValueRange y) -> SmallVector<Value> {
+  Value y = e.repeat(window, e.emptyLike(getResult()), [&](OpFoldResult i, ValueRange y) -> SmallVector<Value> {
     Value slot = isa<Value>(i) ? e.add(first, cast<Value>(i)) : first;
     return {e.copyRow(getRing(), e.rem(slot, modulus), y[0], i)};
   })[0];
@@ -208,7 +208,7 @@ static SmallVector<Value> compressToken(Emit &e, CompressOp op) {
   int64_t ratio = op.getRatio(), current = op.getOverlap() ? ratio : 0, width = sizeOf(op.getEntries(), 1);
   Value position = start(e, op.getSpan()), place = e.rem(position, e.index(ratio));
   Value valid = compare(e, Pred::sgt, length(e, op.getSpan(), 1), e.index(0));
-  SmallVector<Value> state = {e.empty(shapeOf(op.getEntries())), op.getKvRows(), op.getScoreRows()};
+  SmallVector<Value> state = {e.emptyLike(op.getEntries()), op.getKvRows(), op.getScoreRows()};
   return e.when(valid, state, [&](ValueRange state) {
     Rows rows =
         putRow(e, op, e.getIndexAttr(0), position, {state[1], state[2]}, OpFoldResult(e.add(place, e.index(current))));
@@ -265,7 +265,7 @@ Results CompressOp::decomposeOperation(OpBuilder &b) {
     Value entry = poolBlock(e, {all[0], all[1]}, row, ratio, width, e.row(entries, i));
     return SmallVector<Value>{e.setRow(entry, entries, i)};
   };
-  Value entries = e.empty(shapeOf(getEntries()));
+  Value entries = e.emptyLike(getEntries());
   if (sizeOf(entries, 0) == 1)
     entries = e.when(compare(e, Pred::sgt, blocks, zero), entries, [&](ValueRange y) { return pool(none, y[0]); })[0];
   else
@@ -294,16 +294,28 @@ Results IndexScoresOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
   int64_t heads = sizeOf(getQuery(), 1), keys = sizeOf(getKeys(), 0);
   Value factor = e.f32(getScale().convertToFloat()), first = getFirstKey() ? getFirstKey() : e.index(0);
-  return e.repeat(sizeOf(getQuery(), 0), e.empty(shapeOf(getResult())), [&](OpFoldResult s, ValueRange iter) {
+  return e.repeat(sizeOf(getQuery(), 0), e.emptyLike(getResult()), [&](OpFoldResult s, ValueRange iter) {
     Value position = e.at(getPositions(), s);
     Value visible = e.toIndex(e.div(e.add(position, e.i32(1)), e.i32(getRatio())));
     return e.when(e.less(first, visible), iter, [&](ValueRange iter) -> SmallVector<Value> {
-      Value query = e.row(getQuery(), s), weights = e.row(getWeights(), s);
-      Value dots = e.contract({query, {0, 2}}, {getKeys(), {1, 2}}, {e.filled({heads, keys}, e.f32(0)), {0, 1}}, 2);
+      Value query = e.row(getQuery(), s), weights = e.row(getWeights(), s), rows = getKeys();
+      if (getKeys().getType().getElementType().isInteger(8)) {
+        OpFoldResult none = e.getIndexAttr(0);
+        rows = e.copyRows(keys, rows, none, e.empty({keys, sizeOf(query, 1)}), none);
+      }
+      Value dots = e.contract({query, {0, 2}}, {rows, {1, 2}}, {e.filled({heads, keys}, e.f32(0)), {0, 1}}, 2);
+      if (getRounded()) {
+        dots = e.narrow(dots);
+        weights = e.map(weights, e.empty(shapeOf(weights), e.getBF16Type()),
+                        [&](ValueRange a) { return e.mul(a[0], factor); });
+      }
       // Loops: head, key.
-      Value sums = e.generic({{weights, {0}}, {dots, {0, 1}}}, {e.filled({keys}, e.f32(0)), {1}},
-                             [&](ValueRange a) { return e.mulAdd(a[0], e.max(a[1], e.f32(0)), a[2]); });
-      Value y = e.map(sums, e.row(iter[0], s), [&](ValueRange a) { return e.mul(a[0], factor); });
+      Value sums = e.generic({{weights, {0}}, {dots, {0, 1}}}, {e.filled({keys}, e.f32(0)), {1}}, [&](ValueRange a) {
+        Value dot = e.max(a[1], e.f32(0));
+        return getRounded() ? e.add(e.roundToBF16(e.mul(a[0], dot)), a[2]) : e.mulAdd(a[0], dot, a[2]);
+      });
+      Value y = e.map(sums, e.row(iter[0], s),
+                      [&](ValueRange a) { return getRounded() ? a[0] : e.mul(a[0], factor); });
       return {e.setRow(y, iter[0], s)};
     });
   });
@@ -316,14 +328,15 @@ Results IndexTopKOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
   int64_t heads = sizeOf(getQuery(), 1), width = sizeOf(getQuery(), 2), keys = sizeOf(getKeys(), 0);
   int64_t part = largestDivisor(keys, 64);
+  Type element = getRounded() ? Type(e.getBF16Type()) : e.getF32Type();
   OpFoldResult zero = e.getIndexAttr(0);
   return e.repeat(sizeOf(getQuery(), 0), e.empty(shapeOf(getResult()), e.getI32Type()), [&](OpFoldResult s, ValueRange iter) {
     Value query = e.slice(getQuery(), {s, zero, zero}, {1, heads, width});
     Value weights = e.slice(getWeights(), {s, zero}, {1, heads}), position = e.slice(getPositions(), {s}, {1});
-    Value scores = e.loop(e.index(0), e.index(keys), part, e.empty({1, keys}), [&](Value first, ValueRange scores) {
-      Value some = e.slice(getKeys(), {first, zero}, {part, width});
-      auto op = IndexScoresOp::create(e, RankedTensorType::get({1, part}, e.getF32Type()), query, weights, some,
-                                      position, first, getRatioAttr(), getScaleAttr());
+    Value scores = e.loop(e.index(0), e.index(keys), part, e.empty({1, keys}, element), [&](Value first, ValueRange scores) {
+      Value some = e.slice(getKeys(), {first, zero}, {part, sizeOf(getKeys(), 1)});
+      auto op = IndexScoresOp::create(e, RankedTensorType::get({1, part}, element), query, weights, some, position,
+                                      first, getRatioAttr(), getScaleAttr(), getRoundedAttr());
       Value y = op.decomposeOperation(e)->front();
       op.erase();
       return SmallVector<Value>{e.insert(y, scores[0], {zero, first}, {1, part})};
@@ -343,6 +356,7 @@ struct Softmax {
   Value query; // [h, c]
   float scale;
   int64_t block;
+  bool rounded; // whether the products with the keys take bf16 weights
 
   /// Maximum [h], sum [h] and weighted sum of keys [h, c].
   SmallVector<Value> begin() {
@@ -381,6 +395,8 @@ struct Softmax {
     Value sum = e.map(shrink, state[1], [&](ValueRange a) { return e.mul(a[1], a[0]); });
     sum = e.sum({{weights, {0, 1}}}, {sum, {0}}, 1, [&](ValueRange a) { return a[0]; });
     Value out = e.generic({{shrink, {0}}}, {state[2], {0, 1}}, [&](ValueRange a) { return e.mul(a[1], a[0]); });
+    if (rounded)
+      weights = e.narrow(weights);
     // Loops: head, key, channel.
     out = e.generic({{weights, {0, 1}}, {keys, {1, 2}}}, {out, {0, 2}},
                     [&](ValueRange a) { return e.mulAdd(a[0], a[1], a[2]); });
@@ -407,8 +423,9 @@ Results SparseAttentionOp::decomposeOperation(OpBuilder &b) {
   bool isRing = sizeOf(getWindow(), 0) == window;
   Value one = e.index(1), zero = e.index(0);
   return e.repeat(
-      sizeOf(getQuery(), 0), e.empty(shapeOf(getResult())), [&](OpFoldResult s, ValueRange iter) -> SmallVector<Value> {
-        Softmax softmax{e, e.row(getQuery(), s), getScale().convertToFloat(), std::min(kKeyBlock, window)};
+      sizeOf(getQuery(), 0), e.emptyLike(getResult()), [&](OpFoldResult s, ValueRange iter) -> SmallVector<Value> {
+        Softmax softmax{e, e.row(getQuery(), s), getScale().convertToFloat(), std::min(kKeyBlock, window),
+                        getRounded()};
         Value position = e.toIndex(e.at(getPositions(), s));
         Value count = e.min(e.add(position, one), e.index(window));
         // Row i of the call, the position less the start, is row w + i of a context.

@@ -26,7 +26,7 @@ Results SwigluOp::decomposeOperation(OpBuilder &b) {
   SmallVector<Arg> inputs = {{getGate(), {0, 1}}, {getUp(), {0, 1}}};
   if (getWeights())
     inputs.push_back({getWeights(), {0}});
-  return SmallVector<Value>{e.generic(inputs, {e.empty(shapeOf(getResult())), {0, 1}}, [&](ValueRange args) {
+  return SmallVector<Value>{e.generic(inputs, {e.emptyLike(getResult()), {0, 1}}, [&](ValueRange args) {
     Value a = e.min(args[0], limit), c = e.clamp(args[1], negated, limit);
     Value z = e.mul(e.mul(a, e.sigmoid(a)), c);
     return getWeights() ? e.mul(args[2], z) : z;
@@ -37,8 +37,8 @@ Results CombineOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
   int64_t width = sizeOf(getResult(), 1);
   OpFoldResult zero = e.getIndexAttr(0);
-  return e.repeat(sizeOf(getResult(), 0), e.empty(shapeOf(getResult())), [&](OpFoldResult s, ValueRange iter) {
-    Value y = e.fill(e.f32(0), e.slice(iter[0], {s, zero}, {1, width}));
+  return e.repeat(sizeOf(getResult(), 0), e.emptyLike(getResult()), [&](OpFoldResult s, ValueRange iter) {
+    Value target = e.slice(iter[0], {s, zero}, {1, width}), y = e.fill(e.f32(0), e.accumulator(target));
     auto add = [&](Value row, Value y) {
       return e.map(row, y, [&](ValueRange args) { return e.add(args[1], args[0]); });
     };
@@ -47,7 +47,7 @@ Results CombineOp::decomposeOperation(OpBuilder &b) {
       return {add(e.slice(getRouted(), {pair, zero}, {1, width}), y[0])};
     })[0];
     y = add(e.slice(getShared(), {s, zero}, {1, width}), y);
-    return SmallVector<Value>{e.insert(y, iter[0], {s, zero}, {1, width})};
+    return SmallVector<Value>{e.insert(e.finish(y, target), iter[0], {s, zero}, {1, width})};
   });
 }
 
@@ -57,6 +57,7 @@ Results CombineOp::decomposeOperation(OpBuilder &b) {
 
 /// A number as an unsigned key of the same order: zeros equal, NaN lowest.
 static Value orderKey(Emit &e, Value number) {
+  number = e.toF32(number);
   Value bits = e.bitsOf(number), negativeZero = e.i32(0x80000000);
   bits = e.select(arith::CmpIOp::create(e, arith::CmpIPredicate::eq, bits, negativeZero), e.i32(0), bits);
   Value mask = arith::OrIOp::create(e, arith::ShRSIOp::create(e, bits, e.i32(31)), negativeZero);

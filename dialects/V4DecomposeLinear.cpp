@@ -177,9 +177,11 @@ static SmallVector<Value> activations(Emit &e, Value x, Value weight) {
 
 FailureOr<SmallVector<Value>> LinearOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
-  Value y = e.empty(shapeOf(getResult()));
-  if (tensorType(getInput()).getRank() == 2)
-    return SmallVector<Value>{e.linear(activations(e, getInput(), getWeight()), getWeight(), getScale(), y)};
+  Value y = e.emptyLike(getResult());
+  if (tensorType(getInput()).getRank() == 2) {
+    Value sums = e.linear(activations(e, getInput(), getWeight()), getWeight(), getScale(), e.accumulator(y));
+    return SmallVector<Value>{e.finish(sums, y)};
+  }
 
   int64_t rows = sizeOf(getInput(), 0), inner = sizeOf(getInput(), 2), outer = sizeOf(getResult(), 2);
   return e.repeat(sizeOf(getWeight(), 0), y, [&](OpFoldResult g, ValueRange iter) -> SmallVector<Value> {
@@ -188,7 +190,7 @@ FailureOr<SmallVector<Value>> LinearOp::decomposeOperation(OpBuilder &b) {
     Value weight = e.row(getWeight(), g);
     Value scale = getScale() ? e.row(getScale(), g) : Value();
     Value part = e.slice(iter[0], {zero, g, zero}, {rows, 1, outer}, {1});
-    part = e.linear(activations(e, x, weight), weight, scale, part);
+    part = e.finish(e.linear(activations(e, x, weight), weight, scale, e.accumulator(part)), part);
     return {e.insert(part, iter[0], {zero, g, zero}, {rows, 1, outer})};
   });
 }
@@ -209,12 +211,12 @@ static int64_t pairBlock(GroupedLinearOp op) {
 
 FailureOr<SmallVector<Value>> GroupedLinearOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
-  int64_t pairs = sizeOf(getResult(), 0), outer = sizeOf(getResult(), 1), inner = sizeOf(getInput(), 1);
+  int64_t outer = sizeOf(getResult(), 1), inner = sizeOf(getInput(), 1);
   int64_t block = pairBlock(*this);
   bool nibbles = getWeight().getType().getElementType().isInteger(8);
 
   Value last = e.index(sizeOf(getInput(), 0) - 1), zero = e.index(0), one = e.index(1);
-  return e.repeat(sizeOf(getExperts(), 0), e.empty({pairs, outer}), [&](OpFoldResult a, ValueRange iter) {
+  return e.repeat(sizeOf(getExperts(), 0), e.emptyLike(getResult()), [&](OpFoldResult a, ValueRange iter) {
     Value expert = e.toIndex(e.at(getExperts(), a));
     Value active = arith::CmpIOp::create(e, arith::CmpIPredicate::sge, expert, zero);
     return e.when(active, iter, [&](ValueRange iter) {

@@ -76,7 +76,7 @@ LogicalResult WeightAttr::verify(function_ref<InFlightDiagnostic()> emitError, S
 }
 
 LogicalResult StateAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringRef name, StateKind kind,
-                                int64_t ratio, bool overlap) {
+                                int64_t ratio, bool overlap, int64_t quantized, int64_t bits) {
   if (name.empty())
     return emitError() << "expected the name of a state, found an empty string";
   if (ratio < 0)
@@ -86,7 +86,33 @@ LogicalResult StateAttr::verify(function_ref<InFlightDiagnostic()> emitError, St
                        << stringifyStateKind(kind) << ", found " << (ratio == 0 ? "none" : Twine(ratio).str());
   if (overlap && (kind == StateKind::window || kind == StateKind::entries))
     return emitError() << "expected overlap only for kv_rows and score_rows, found it for " << stringifyStateKind(kind);
+  bool cache = kind == StateKind::window || kind == StateKind::entries;
+  if (quantized && !cache)
+    return emitError() << "expected quantized only for window and entries, found it for " << stringifyStateKind(kind);
+  if (bits != 0 && bits != 4 && bits != 8)
+    return emitError() << "expected bits of 4 or 8, found " << bits;
+  if ((quantized != 0) != (bits != 0))
+    return emitError() << "expected both quantized and bits, or neither, found " << quantized << " and " << bits;
+  int64_t block = bits == 8 ? 64 : 32;
+  if (quantized < 0 || quantized % block)
+    return emitError() << "expected quantized to be a multiple of the block of " << block << " columns, found "
+                       << quantized;
   return success();
+}
+
+int64_t StateAttr::getColumns(ShapedType type) const {
+  int64_t width = type.getDimSize(1);
+  if (!type.getElementType().isInteger(8))
+    return width;
+  if (getQuantized() == 0)
+    return 0;
+  CacheRow row{getQuantized(), getQuantized(), getBits() == 8 ? QuantFormat::e4m3 : QuantFormat::e2m1};
+  int64_t plain = width - row.bytes();
+  if (plain < 0 || plain % 2)
+    return 0;
+  row.columns += plain / 2;
+  std::optional<CacheRow> found = CacheRow::fromBytes(row.columns, width);
+  return found && found->quantized == row.quantized && found->format == row.format ? row.columns : 0;
 }
 
 LogicalResult YarnAttr::verify(function_ref<InFlightDiagnostic()> emitError, FloatAttr factor, int64_t original,
@@ -211,6 +237,17 @@ static LogicalResult verifyState(Operation *op, Type type, StateAttr state) {
     return op->emitOpError("expected state '")
            << state.getName() << "' to have slots in a decode entry only, one for every row, found " << type;
   bool rows = state.getKind() == StateKind::kv_rows || state.getKind() == StateKind::score_rows;
+  Type element = shaped.getElementType();
+  if (!element.isF32() && (rows || (!element.isBF16() && !element.isInteger(8))))
+    return op->emitOpError("expected state '")
+           << state.getName() << "' of " << (rows ? "f32" : "f32, bf16 or i8") << ", found " << element;
+  if (element.isInteger(8) && state.getColumns(shaped) == 0)
+    return op->emitOpError("expected state '")
+           << state.getName() << "' of packed rows with " << state.getQuantized() << " quantized columns of "
+           << state.getBits() << " bits, which have no form in " << shaped.getShape().back() << " bytes";
+  if (state.getQuantized() > state.getColumns(shaped))
+    return op->emitOpError("expected at most ") << state.getColumns(shaped) << " quantized columns of state '"
+                                                << state.getName() << "', found " << state.getQuantized();
   int64_t expected = state.getRatio() * (state.getOverlap() ? 2 : 1), found = shaped.getDimSize(rank - 2);
   if (rows && found != expected)
     return op->emitOpError("expected state '") << state.getName() << "' of " << expected << " rows, found " << found;
@@ -223,8 +260,9 @@ static LogicalResult verifyInput(Operation *op, unsigned index, StringAttr name)
   bool tokens = input == "tokens" || input == "positions", span = input == "span", hidden = input == "hidden";
   if (!tokens && !span && !hidden)
     return op->emitOpError("expected input tokens, positions, span or hidden, found ") << name;
-  bool matches = type && type.hasStaticShape() && type.getElementType().isF32() == hidden &&
-                 type.getElementType().isInteger(32) == !hidden;
+  bool matches = type && type.hasStaticShape() &&
+                 (hidden ? type.getElementType().isF32() || type.getElementType().isBF16()
+                         : type.getElementType().isInteger(32));
   if (matches && tokens)
     matches = type.getRank() == 1;
   else if (matches && span)
@@ -236,7 +274,7 @@ static LogicalResult verifyInput(Operation *op, unsigned index, StringAttr name)
     return op->emitOpError("expected input '") << input << "' of shape "
                                                << (tokens ? "[S] and i32"
                                                    : span ? "[2], or with slots [S, 2], and i32"
-                                                          : "[S, n, d] and f32")
+                                                          : "[S, n, d] and f32 or bf16")
                                                << ", found " << cast<FunctionOpInterface>(op).getArgumentTypes()[index];
   return success();
 }

@@ -26,9 +26,10 @@ def V4_Dialect : Dialect {
     the absolute position of a row or -1 for a row past the length; `span` is `i32 [2]` = (start, length). Rows at and
     past the length write no state, and what they compute is unspecified. A decode call may advance several sequences
     by one token each: then row `s` belongs to slot `s`, and states and `span` have a leading dimension for the slots
-    (an inactive slot has position -1 and length 0). Floating-point work is f32; weights may be
-    stored as f32, bf16, fp8 (`f8E4M3FN` with `f8E8M0FNU` scales per 128x128 block) or fp4 (two E2M1 codes per `i8`,
-    low nibble first, with `f8E8M0FNU` scales per 32 of K); they are widened exactly.
+    (an inactive slot has position -1 and length 0). Floating-point work is f32 inside
+    an op; an operand of bf16 is widened, a result of bf16 is rounded once, to nearest, ties to even. So the types say
+    where a graph rounds. Weights may be stored as f32, bf16, fp8 (`f8E4M3FN` with `f8E8M0FNU` scales per 128x128 block)
+    or fp4 (two E2M1 codes per `i8`, low nibble first, with `f8E8M0FNU` scales per 32 of K); they are widened exactly.
   }];
   let useDefaultAttributePrinterParser = 1;
   let hasOperationAttrVerify = 1;
@@ -71,13 +72,21 @@ def V4_StateAttr : V4_Attr<"State", "state"> {
   let description = [{
     `window`: ring, position p in row p % w. `entries`: append-only, entry j in row j. `kv_rows` and `score_rows`: the
     rows of the compressor's unfinished block (spec 4.8), with the previous block's rows first when `overlap`. `ratio`
-    is tokens per entry, absent for a window. Used as the value of the argument and result attribute `v4.state`.
+    is tokens per entry, absent for a window. The first `quantized` columns of a cache hold only numbers that `bits`
+    bits per column and a scale per block of columns can hold (8: e4m3, blocks of 64; 4: e2m1, blocks of 32; spec 7.4,
+    7.5); a cache of i8 holds these codes, as packed rows. Used as the value of the argument and result attribute `v4.state`.
   }];
   let parameters = (ins StringRefParameter<>:$name, EnumParameter<V4_StateKind>:$kind,
                         DefaultValuedParameter<"int64_t", "0">:$ratio,
-                        DefaultValuedParameter<"bool", "false">:$overlap);
-  let assemblyFormat = "`<` $name `,` $kind (`,` struct($ratio, $overlap)^)? `>`";
+                        DefaultValuedParameter<"bool", "false">:$overlap,
+                        DefaultValuedParameter<"int64_t", "0">:$quantized,
+                        DefaultValuedParameter<"int64_t", "0">:$bits);
+  let assemblyFormat = "`<` $name `,` $kind (`,` struct($ratio, $overlap, $quantized, $bits)^)? `>`";
   let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Columns of a logical row of a state of this type; 0 when bytes of this length are no packed row.
+    int64_t getColumns(::mlir::ShapedType type) const;
+  }];
 }
 
 def V4_YarnAttr : V4_Attr<"Yarn", "yarn"> {

@@ -99,6 +99,9 @@ Value Emit::inverseRoot(Value sum, int64_t count, const APFloat &eps) {
 Value Emit::toF32(Value number) {
   return number.getType().isF32() ? number : arith::ExtFOp::create(*this, getF32Type(), number);
 }
+Value Emit::roundToBF16(Value number) {
+  return toF32(arith::TruncFOp::create(*this, getBF16Type(), number));
+}
 Value Emit::toIndex(Value integer) {
   return arith::IndexCastOp::create(*this, getIndexType(), integer);
 }
@@ -210,11 +213,17 @@ Value Emit::join(Value tensor, unsigned count) {
 Value Emit::copyInto(Value source, Value target) {
   SmallVector<unsigned> loops = llvm::to_vector(llvm::seq<unsigned>(0, tensorType(target).getRank()));
   ArrayRef<unsigned> inner = ArrayRef(loops).take_back(tensorType(source).getRank());
-  return generic({{source, SmallVector<unsigned>(inner)}}, {target, loops}, [&](ValueRange a) { return toF32(a[0]); });
+  return generic({{source, SmallVector<unsigned>(inner)}}, {target, loops}, [&](ValueRange a) { return a[0]; });
 }
 Value Emit::copyRow(Value source, OpFoldResult from, Value target, OpFoldResult to) {
   auto [offsets, sizes] = rowAt(*this, target, to);
-  return insert(copyInto(row(source, from), slice(target, offsets, sizes)), target, offsets, sizes);
+  Value part = slice(target, offsets, sizes);
+  bool fromBytes = tensorType(source).getElementType().isInteger(8);
+  if (fromBytes == tensorType(target).getElementType().isInteger(8))
+    return insert(copyInto(row(source, from), part), target, offsets, sizes);
+  auto [sourceOffsets, sourceSizes] = rowAt(*this, source, from);
+  Value whole = slice(source, sourceOffsets, sourceSizes);
+  return insert(fromBytes ? unpackRow(whole, part) : packRow(whole, part), target, offsets, sizes);
 }
 Value Emit::copyRows(int64_t count, Value source, OpFoldResult from, Value target, OpFoldResult to) {
   auto advance = [&](OpFoldResult first, OpFoldResult i) -> OpFoldResult {
@@ -227,10 +236,32 @@ Value Emit::copyRows(int64_t count, Value source, OpFoldResult from, Value targe
     return {copyRow(source, advance(from, i), iter[0], advance(to, i))};
   })[0];
 }
+Value Emit::copyColumns(Value x, Value y, int64_t first, int64_t count) {
+  auto part = [&](Value tensor, OpFoldResult row, ArrayRef<int64_t> drop) {
+    SmallVector<OpFoldResult> offsets(tensorType(tensor).getRank(), getIndexAttr(0));
+    SmallVector<int64_t> sizes(shapeOf(tensor));
+    offsets.front() = row, offsets.back() = getIndexAttr(first);
+    sizes.front() = 1, sizes.back() = count;
+    return std::tuple(slice(tensor, offsets, sizes, drop), offsets, sizes);
+  };
+  return repeat(sizeOf(x, 0), y, [&](OpFoldResult s, ValueRange iter) -> SmallVector<Value> {
+    auto [target, offsets, sizes] = part(iter[0], s, {});
+    return {insert(copyInto(std::get<0>(part(x, s, {0})), target), iter[0], offsets, sizes)};
+  })[0];
+}
 Value Emit::widen(Value tensor) {
   if (tensorType(tensor).getElementType().isF32())
     return tensor;
   return map(tensor, empty(shapeOf(tensor)), [&](ValueRange a) { return toF32(a[0]); });
+}
+
+Value Emit::narrow(Value tensor) {
+  return finish(tensor, empty(shapeOf(tensor), getBF16Type()));
+}
+Value Emit::finish(Value sums, Value target) {
+  if (sums.getType() == target.getType())
+    return sums;
+  return map(sums, target, [](ValueRange a) { return a[0]; });
 }
 
 //===----------------------------------------------------------------------===//
@@ -254,7 +285,19 @@ Value Emit::generic(ArrayRef<Arg> inputs, Arg out, function_ref<Value(ValueRange
     operands.push_back(arg.value);
   auto op = linalg::GenericOp::create(
       *this, out.value.getType(), operands, out.value, maps, iterators,
-      [&](OpBuilder &, Location, ValueRange args) { linalg::YieldOp::create(*this, body(args)); });
+      [&](OpBuilder &, Location, ValueRange args) {
+        SmallVector<Value> wide;
+        for (Value arg : args)
+          wide.push_back(arg.getType().isBF16() ? toF32(arg) : arg);
+        Value result = body(wide);
+        if (args.back().getType().isBF16())
+          result = arith::TruncFOp::create(*this, getBF16Type(), result);
+        linalg::YieldOp::create(*this, result);
+        // An element that the body does not look at must not count as read.
+        for (auto [arg, value] : llvm::zip_equal(args, wide))
+          if (arg != value && value.use_empty())
+            value.getDefiningOp()->erase();
+      });
   return op.getResult(0);
 }
 Value Emit::map(ValueRange inputs, Value out, function_ref<Value(ValueRange)> body) {

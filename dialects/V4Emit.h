@@ -62,11 +62,14 @@ public:
   Value inverseRoot(Value sum, int64_t count, const APFloat &eps);
   /// A stored number as f32.
   Value toF32(Value number);
+  /// The nearest bf16, ties to even, as f32.
+  Value roundToBF16(Value number);
   Value toIndex(Value integer);
   Value toI32(Value index);
 
   // Tensors.
   Value empty(ArrayRef<int64_t> shape, Type element = {});
+  Value emptyLike(Value tensor) { return empty(shapeOf(tensor), tensorType(tensor).getElementType()); }
   Value fill(Value scalar, Value into);
   Value filled(ArrayRef<int64_t> shape, Value scalar) { return fill(scalar, empty(shape, scalar.getType())); }
   /// An element as a scalar; indices may be constants.
@@ -89,17 +92,29 @@ public:
   Value split(Value tensor, ArrayRef<int64_t> sizes);
   /// The inverse: the last `count` dimensions as one.
   Value join(Value tensor, unsigned count);
-  /// Copies, widened to f32. An identity between tensors of one shape would be erased as a value that is already there,
-  /// and come back as a call when buffers are made, so `source` lacks the leading dimension, of size 1, of `target`.
+  /// Copies, converted between f32 and bf16. An identity between tensors of one shape would be erased as a value that is
+  /// already there, and come back as a call when buffers are made, so `source` lacks the leading dimension, of size 1,
+  /// of `target`.
   Value copyInto(Value source, Value target);
-  /// Row `from` of `source` into row `to` of `target`.
+  /// Row `from` of `source` into row `to` of `target`. Rows of bytes are packed ones (CacheRow): they are unpacked into
+  /// numbers and made from numbers.
   Value copyRow(Value source, OpFoldResult from, Value target, OpFoldResult to);
   Value copyRows(int64_t count, Value source, OpFoldResult from, Value target, OpFoldResult to);
+  /// Columns of the last dimension that an op passes on.
+  Value copyColumns(Value source, Value target, int64_t first, int64_t count);
   /// The elements as f32 (itself when they are).
   Value widen(Value tensor);
+  /// The elements as bf16, rounded once.
+  Value narrow(Value tensor);
+  /// A tensor to add up in: `target` itself when it is f32, else one of f32, which `finish` rounds to `target`.
+  Value accumulator(Value target) {
+    return tensorType(target).getElementType().isF32() ? target : empty(shapeOf(target));
+  }
+  Value finish(Value sums, Value target);
 
   // Loops.
-  /// Loops that `out` lacks are reductions. The body gets an element of every input, then of the output.
+  /// Loops that `out` lacks are reductions. The body gets an element of every input, then of the output; bf16 is
+  /// widened for it, and its result rounded to a bf16 output.
   Value generic(ArrayRef<Arg> inputs, Arg out, function_ref<Value(ValueRange)> body);
   /// All dimensions of all tensors walked together.
   Value map(ValueRange inputs, Value out, function_ref<Value(ValueRange)> body);
@@ -134,6 +149,8 @@ public:
   Value largest(Value scores, Value count, Value out);
 
 private:
+  Value packRow(Value numbers, Value bytes);
+  Value unpackRow(Value bytes, Value numbers);
   Value reduce(ArrayRef<Arg> inputs, Arg out, unsigned k, Value identity, function_ref<Value(Value, Value)> combine,
                function_ref<Value(ValueRange)> body);
 };

@@ -132,6 +132,20 @@ LogicalResult checkSameType(Operation *op, StringRef what, Value value, Value re
   return op->emitOpError("expected ") << what << " of type " << reference.getType() << ", found " << value.getType();
 }
 
+/// Rows of a cache: of width c, or packed. `dims` are those before the width.
+LogicalResult checkCache(Operation *op, Shapes &shapes, StringRef what, Value cache, ArrayRef<Dim> dims) {
+  bool packed = cache && cast<RankedTensorType>(cache.getType()).getElementType().isInteger(8);
+  std::string bytes = (what + " bytes").str();
+  SmallVector<Dim> all(dims);
+  all.push_back(packed ? Dim(bytes.c_str()) : Dim("c"));
+  if (failed(shapes.check(what, cache, all)))
+    return failure();
+  if (!packed || CacheRow::fromBytes(shapes["c"], shapes[bytes]))
+    return success();
+  return op->emitOpError("expected ") << what << " with packed rows of c = " << shapes["c"]
+                                      << " columns, which have no form in " << shapes[bytes] << " bytes";
+}
+
 /// Shape of a stored weight and its scale, as they lie in a checkpoint or packed; `lead` dimensions come before them.
 LogicalResult checkWeight(Operation *op, Shapes &shapes, Value weight, Value scale, ArrayRef<Dim> lead) {
   auto type = cast<RankedTensorType>(weight.getType());
@@ -216,6 +230,8 @@ LogicalResult LinearOp::verify() {
 
 LogicalResult RmsNormOp::verify() {
   Shapes shapes(*this);
+  if (getRounded() && getWeight())
+    return emitOpError("expected no weight with rounded, found one");
   return success(succeeded(checkRows(*this, shapes, getInput())) &&
                  succeeded(shapes.check("weight", getWeight(), {"D"})) &&
                  succeeded(checkSameType(*this, "result", getResult(), getInput())) &&
@@ -282,7 +298,7 @@ LogicalResult RoundTripOp::verify() {
   Shapes shapes(*this);
   if (failed(checkRows(*this, shapes, getInput())) || failed(checkPositive(*this, "columns", getColumns())) ||
       failed(checkAtMost(*this, "columns", getColumns(), "D", shapes["D"])) ||
-      failed(checkBlocks(*this, getFormat(), getBlock(), getColumns(), "columns")))
+      failed(checkPositive(*this, "block", getBlock())))
     return failure();
   return checkSameType(*this, "result", getResult(), getInput());
 }
@@ -349,7 +365,7 @@ LogicalResult HcHeadOp::verify() {
 LogicalResult WindowContextOp::verify() {
   Shapes shapes(*this);
   return success(succeeded(shapes.check("kv", getKv(), {"S", "c"})) &&
-                 succeeded(shapes.check("ring", getRing(), {"w", "c"})) &&
+                 succeeded(checkCache(*this, shapes, "ring", getRing(), {"w"})) &&
                  succeeded(shapes.check("result", getResult(), {Dim("w + S", shapes["w"] + shapes["S"]), "c"})));
 }
 
@@ -357,7 +373,7 @@ LogicalResult WindowAppendOp::verify() {
   Shapes shapes(*this);
   bool slots = hasSlots(getRing());
   return success(succeeded(shapes.check("kv", getKv(), {"S", "c"})) &&
-                 succeeded(shapes.check("ring", getRing(), perSlot(slots, {"w", "c"}))) &&
+                 succeeded(checkCache(*this, shapes, "ring", getRing(), perSlot(slots, {"w"}))) &&
                  succeeded(shapes.check("span", getSpan(), perSlot(slots, {2}))) &&
                  succeeded(checkSameType(*this, "result", getResult(), getRing())));
 }
@@ -392,12 +408,12 @@ LogicalResult CompressOp::verify() {
 
 LogicalResult CacheAppendOp::verify() {
   Shapes shapes(*this);
-  SmallVector<Dim> cache = {"N", "c"};
+  SmallVector<Dim> rows = {"N"};
   if (hasSlots(getCache()))
-    cache.insert(cache.begin(), Dim("e"));
+    rows.insert(rows.begin(), Dim("e"));
   return success(succeeded(checkPositive(*this, "ratio", getRatio())) &&
                  succeeded(shapes.check("entries", getEntries(), {"e", "c"})) &&
-                 succeeded(shapes.check("cache", getCache(), cache)) &&
+                 succeeded(checkCache(*this, shapes, "cache", getCache(), rows)) &&
                  succeeded(shapes.check("positions", getPositions(), {"e"})) &&
                  succeeded(checkSameType(*this, "result", getResult(), getCache())));
 }
@@ -408,7 +424,7 @@ LogicalResult IndexScoresOp::verify() {
                  succeeded(checkFinite(*this, "scale", getScale())) &&
                  succeeded(shapes.check("query", getQuery(), {"S", "h", "c"})) &&
                  succeeded(shapes.check("weights", getWeights(), {"S", "h"})) &&
-                 succeeded(shapes.check("keys", getKeys(), perSlot(hasSlots(getKeys()), {"N", "c"}))) &&
+                 succeeded(checkCache(*this, shapes, "keys", getKeys(), perSlot(hasSlots(getKeys()), {"N"}))) &&
                  succeeded(shapes.check("positions", getPositions(), {"S"})) &&
                  succeeded(shapes.check("result", getResult(), {"S", "N"})));
 }
@@ -437,7 +453,7 @@ LogicalResult IndexTopKOp::verify() {
                  succeeded(checkFinite(*this, "scale", getScale())) &&
                  succeeded(shapes.check("query", getQuery(), {"S", "h", "c"})) &&
                  succeeded(shapes.check("weights", getWeights(), {"S", "h"})) &&
-                 succeeded(shapes.check("keys", getKeys(), perSlot(hasSlots(getKeys()), {"N", "c"}))) &&
+                 succeeded(checkCache(*this, shapes, "keys", getKeys(), perSlot(hasSlots(getKeys()), {"N"}))) &&
                  succeeded(shapes.check("positions", getPositions(), {"S"})) &&
                  succeeded(shapes.check("result", getResult(), {"S", "k"})) &&
                  succeeded(checkAtMost(*this, "k", shapes["k"], "N", shapes["N"])));
@@ -450,8 +466,8 @@ LogicalResult SparseAttentionOp::verify() {
   if (failed(checkPositive(*this, "window", window)) ||
       failed(checkRatio(*this, getRatio(), getEntries(), "entries")) ||
       failed(checkFinite(*this, "scale", getScale())) || failed(shapes.check("query", getQuery(), {"S", "h", "c"})) ||
-      failed(shapes.check("window", getWindow(), slots ? SmallVector<Dim>{"S", Dim("w", window), "c"}
-                                                       : SmallVector<Dim>{"rows", "c"})))
+      failed(checkCache(*this, shapes, "window", getWindow(),
+                        slots ? SmallVector<Dim>{"S", Dim("w", window)} : SmallVector<Dim>{"rows"})))
     return failure();
   // A tile is one row of a call and sees the context of the whole call.
   int64_t rows = shapes["rows"], needed = window + shapes["S"];
@@ -464,7 +480,7 @@ LogicalResult SparseAttentionOp::verify() {
   return success(succeeded(shapes.check("sink", getSink(), {"h"})) &&
                  succeeded(shapes.check("positions", getPositions(), {"S"})) &&
                  succeeded(shapes.check("span", getSpan(), perSlot(slots, {2}))) &&
-                 succeeded(shapes.check("entries", getEntries(), perSlot(slots, {"N", "c"}))) &&
+                 succeeded(checkCache(*this, shapes, "entries", getEntries(), perSlot(slots, {"N"}))) &&
                  succeeded(shapes.check("selected", getSelected(), {"S", "K"})) &&
                  succeeded(checkSameType(*this, "result", getResult(), getQuery())));
 }

@@ -26,7 +26,10 @@ def V4_Spans : Type<
          CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).getShape().back() == 2">]>,
     "tensor<2xi32> or tensor<Bx2xi32>", "::mlir::RankedTensorType">;
 def V4_Weight : StaticShapeTensorOf<[F32, BF16, F8E4M3FN, I8]>;
-def V4_Plain : StaticShapeTensorOf<[F32, BF16]>;
+// Activations, and what is stored like them: a bf16 result is computed in f32 and rounded once, at its end.
+def V4_Float : StaticShapeTensorOf<[F32, BF16]>;
+// A cache: plain rows, or rows of bytes (v4::CacheRow).
+def V4_Cache : StaticShapeTensorOf<[F32, BF16, I8]>;
 def V4_Scale : StaticShapeTensorOf<[F8E8M0FNU]>;
 
 // Every compute op: pure, decomposes, and says how it is cut into tiles.
@@ -72,8 +75,8 @@ def V4_EmbedOp : V4_TiledOp<"embed"> {
     }
     ```
   }];
-  let arguments = (ins V4_I32:$ids, V4_Plain:$table);
-  let results = (outs V4_F32:$result);
+  let arguments = (ins V4_I32:$ids, V4_Float:$table);
+  let results = (outs V4_Float:$result);
   let assemblyFormat = "$ids `,` $table attr-dict `:` functional-type(operands, results)";
 }
 
@@ -89,8 +92,8 @@ def V4_SelectLastOp : V4_Op<"select_last"> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$input, V4_Span:$span);
-  let results = (outs V4_F32:$result);
+  let arguments = (ins V4_Float:$input, V4_Span:$span);
+  let results = (outs V4_Float:$result);
   let assemblyFormat = "$input `,` $span attr-dict `:` functional-type(operands, results)";
 }
 
@@ -127,8 +130,8 @@ def V4_LinearOp : V4_TiledOp<"linear"> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$input, V4_Weight:$weight, Optional<V4_Scale>:$scale);
-  let results = (outs V4_F32:$result);
+  let arguments = (ins V4_Float:$input, V4_Weight:$weight, Optional<V4_Scale>:$scale);
+  let results = (outs V4_Float:$result);
   let assemblyFormat = "$input `,` $weight (`scale` $scale^)? attr-dict `:` functional-type(operands, results)";
 }
 
@@ -141,7 +144,9 @@ def V4_RmsNormOp : V4_TiledOp<"rms_norm", [], [V4_Rowwise]> {
     y = w * (x / sqrt(mean(x^2) + eps))
     ```
 
-    `x [S, D]` or `[S, h, D]`, `w [D]` optional (f32 or bf16), `y` as `x`. No rounding below f32.
+    `x [S, D]` or `[S, h, D]`, `w [D]` optional (f32 or bf16), `y` as `x`. With `rounded`, without weight, the rounding
+    points of the official head norm (spec 3.2): the squares, their mean, the mean with eps and its inverse root are
+    rounded to bf16 one after the other.
 
     ```mlir
     func.func @rms_norm(%x: tensor<4x64xf32>, %w: tensor<64xbf16>) -> tensor<4x64xf32> {
@@ -150,9 +155,11 @@ def V4_RmsNormOp : V4_TiledOp<"rms_norm", [], [V4_Rowwise]> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$input, Optional<V4_Plain>:$weight, F32Attr:$eps);
-  let results = (outs V4_F32:$result);
-  let assemblyFormat = "$input (`weight` $weight^)? `eps` $eps attr-dict `:` functional-type(operands, results)";
+  let arguments = (ins V4_Float:$input, Optional<V4_Float>:$weight, F32Attr:$eps, UnitAttr:$rounded);
+  let results = (outs V4_Float:$result);
+  let assemblyFormat = [{
+    $input (`weight` $weight^)? `eps` $eps (`rounded` $rounded^)? attr-dict `:` functional-type(operands, results)
+  }];
 }
 
 def V4_RopeTableOp : V4_TiledOp<"rope_table"> {
@@ -193,7 +200,7 @@ def V4_RopeOp : V4_TiledOp<"rope", [], [V4_Rowwise]> {
     (a, b) -> (a cos - b sin, a sin + b cos)
     ```
 
-    `x [S, D]` or `[S, h, D]`, `table [S, 2, half]` from `v4.rope_table`, `y` as `x`. No rounding below f32.
+    `x [S, D]` or `[S, h, D]`, `table [S, 2, half]` from `v4.rope_table`, `y` as `x`.
 
     ```mlir
     func.func @rope(%x: tensor<4x2x72xf32>, %table: tensor<4x2x4xf32>) -> tensor<4x2x72xf32> {
@@ -203,8 +210,8 @@ def V4_RopeOp : V4_TiledOp<"rope", [], [V4_Rowwise]> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$input, V4_F32:$table, UnitAttr:$inverse);
-  let results = (outs V4_F32:$result);
+  let arguments = (ins V4_Float:$input, V4_F32:$table, UnitAttr:$inverse);
+  let results = (outs V4_Float:$result);
   let assemblyFormat = "$input `,` $table (`inverse` $inverse^)? attr-dict `:` functional-type(operands, results)";
 }
 
@@ -212,7 +219,7 @@ def V4_HadamardOp : V4_TiledOp<"hadamard", [], [V4_Rowwise]> {
   let summary = "Hadamard rotation of the last dimension";
   let description = [{
     Hadamard rotation of the last dimension (spec 4.9): `y = x H_D / sqrt(D)`, Sylvester order, `D` a power of two.
-    `x [S, D]` or `[S, h, D]`, `y` as `x`. No rounding below f32.
+    `x [S, D]` or `[S, h, D]`, `y` as `x`.
 
     ```mlir
     func.func @hadamard(%x: tensor<4x2x32xf32>) -> tensor<4x2x32xf32> {
@@ -221,8 +228,8 @@ def V4_HadamardOp : V4_TiledOp<"hadamard", [], [V4_Rowwise]> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$input);
-  let results = (outs V4_F32:$result);
+  let arguments = (ins V4_Float:$input);
+  let results = (outs V4_Float:$result);
   let assemblyFormat = "$input attr-dict `:` functional-type(operands, results)";
 }
 
@@ -247,7 +254,7 @@ def V4_QuantizeOp : V4_TiledOp<"quantize", [], [V4_Rowwise]> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$input, V4_QuantFormat:$format, I64Attr:$block);
+  let arguments = (ins V4_Float:$input, V4_QuantFormat:$format, I64Attr:$block);
   let results = (outs StaticShapeTensorOf<[F8E4M3FN, I8]>:$codes, V4_Scale:$scale);
   let assemblyFormat = "$input `format` $format `block` $block attr-dict `:` functional-type(operands, results)";
 }
@@ -266,15 +273,16 @@ def V4_DequantizeOp : V4_TiledOp<"dequantize", [], [V4_Rowwise]> {
     ```
   }];
   let arguments = (ins StaticShapeTensorOf<[F8E4M3FN, I8]>:$codes, V4_Scale:$scale);
-  let results = (outs V4_F32:$result);
+  let results = (outs V4_Float:$result);
   let assemblyFormat = "$codes `,` $scale attr-dict `:` functional-type(operands, results)";
 }
 
 def V4_RoundTripOp : V4_TiledOp<"round_trip", [], [V4_Rowwise]> {
   let summary = "quantise and dequantise in place";
   let description = [{
-    The first `columns` columns are replaced by `dequantize(quantize(x))` in blocks of `block`, the others pass (spec
-    7.2, 7.4). `x [S, D]` or `[S, h, D]`, `y` as `x`. Rounding point: that of `v4.quantize`.
+    The first `columns` columns are replaced by `dequantize(quantize(x))` in blocks of `block`, of which the last may be
+    shorter; the others pass (spec 7.2, 7.4). `x [S, D]` or `[S, h, D]`, `y` as `x`. Rounding point: that of
+    `v4.quantize`.
 
     ```mlir
     func.func @round_trip(%x: tensor<4x512xf32>) -> tensor<4x512xf32> {
@@ -283,8 +291,8 @@ def V4_RoundTripOp : V4_TiledOp<"round_trip", [], [V4_Rowwise]> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$input, V4_QuantFormat:$format, I64Attr:$block, I64Attr:$columns);
-  let results = (outs V4_F32:$result);
+  let arguments = (ins V4_Float:$input, V4_QuantFormat:$format, I64Attr:$block, I64Attr:$columns);
+  let results = (outs V4_Float:$result);
   let assemblyFormat = [{
     $input `format` $format `block` $block `columns` $columns attr-dict `:` functional-type(operands, results)
   }];
@@ -302,7 +310,7 @@ def V4_HcExpandOp : V4_TiledOp<"hc_expand", [], [V4_Rowwise]> {
   let summary = "one vector into every residual stream";
   let description = [{
     One vector into every residual stream: `X[s, j] = x[s]`, or `x[s] + y[s, j]` with an addend (spec 2.1; the sum is
-    the entry of the MTP block, spec 6). `x [S, d]`; `y`, `X [S, n, d]`. No rounding below f32.
+    the entry of the MTP block, spec 6). `x [S, d]`; `y`, `X [S, n, d]`.
 
     ```mlir
     func.func @hc_expand(%x: tensor<4x64xf32>, %y: tensor<4x4x64xf32>) -> (tensor<4x4x64xf32>, tensor<4x4x64xf32>) {
@@ -312,8 +320,8 @@ def V4_HcExpandOp : V4_TiledOp<"hc_expand", [], [V4_Rowwise]> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$input, Optional<V4_F32>:$addend);
-  let results = (outs V4_F32:$result);
+  let arguments = (ins V4_Float:$input, Optional<V4_Float>:$addend);
+  let results = (outs V4_Float:$result);
   let assemblyFormat = "$input (`add` $addend^)? attr-dict `:` functional-type(operands, results)";
 }
 
@@ -331,7 +339,7 @@ def V4_HcPreOp : V4_TiledOp<"hc_pre"> {
     ```
 
     `X [S, n, d]`, `fn [n*(2+n), n*d]`, `scale [3]`, `base [n*(2+n)]`; `x [S, d]`, `post [S, n]`, `comb [S, n, n]`
-    (source, destination). No rounding below f32.
+    (source, destination).
 
     ```mlir
     func.func @hc_pre(%X: tensor<2x4x64xf32>, %fn: tensor<24x256xf32>, %scale: tensor<3xf32>, %base: tensor<24xf32>)
@@ -343,9 +351,9 @@ def V4_HcPreOp : V4_TiledOp<"hc_pre"> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$streams, V4_F32:$fn, V4_F32:$scale, V4_F32:$base, F32Attr:$eps, F32Attr:$hc_eps,
+  let arguments = (ins V4_Float:$streams, V4_F32:$fn, V4_F32:$scale, V4_F32:$base, F32Attr:$eps, F32Attr:$hc_eps,
                        I64Attr:$iterations);
-  let results = (outs V4_F32:$result, V4_F32:$post, V4_F32:$comb);
+  let results = (outs V4_Float:$result, V4_F32:$post, V4_F32:$comb);
   let assemblyFormat = [{
     $streams `,` $fn `,` $scale `,` $base `eps` $eps `hc_eps` $hc_eps `iterations` $iterations attr-dict `:`
     functional-type(operands, results)
@@ -365,7 +373,7 @@ def V4_SinkhornOp : V4_TiledOp<"sinkhorn"> {
       C[j, k] = C[j, k] / (sum_j C[j, k] + eps)
     ```
 
-    `z`, `C [S, n, n]`. No rounding below f32.
+    `z`, `C [S, n, n]`.
 
     ```mlir
     func.func @sinkhorn(%z: tensor<2x4x4xf32>) -> tensor<2x4x4xf32> {
@@ -388,7 +396,7 @@ def V4_HcPostOp : V4_TiledOp<"hc_post"> {
     X'[s, k] = post[s, k] f[s] + sum_j comb[s, j, k] X[s, j]
     ```
 
-    `f [S, d]`; `X`, `X' [S, n, d]`; `post [S, n]`, `comb [S, n, n]` from `v4.hc_pre`. No rounding below f32.
+    `f [S, d]`; `X`, `X' [S, n, d]`; `post [S, n]`, `comb [S, n, n]` from `v4.hc_pre`.
 
     ```mlir
     func.func @hc_post(%f: tensor<2x64xf32>, %X: tensor<2x4x64xf32>, %post: tensor<2x4xf32>, %comb: tensor<2x4x4xf32>)
@@ -399,8 +407,8 @@ def V4_HcPostOp : V4_TiledOp<"hc_post"> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$input, V4_F32:$streams, V4_F32:$post, V4_F32:$comb);
-  let results = (outs V4_F32:$result);
+  let arguments = (ins V4_Float:$input, V4_Float:$streams, V4_F32:$post, V4_F32:$comb);
+  let results = (outs V4_Float:$result);
   let assemblyFormat = "$input `,` $streams `,` $post `,` $comb attr-dict `:` functional-type(operands, results)";
 }
 
@@ -413,7 +421,7 @@ def V4_HcHeadOp : V4_TiledOp<"hc_head"> {
     x = sum_j (sigmoid(mix[j] * scale[0] + base[j]) + hc_eps) X[j]
     ```
 
-    `X [S, n, d]`, `fn [n, n*d]`, `scale [1]`, `base [n]`; `x [S, d]`. No rounding below f32.
+    `X [S, n, d]`, `fn [n, n*d]`, `scale [1]`, `base [n]`; `x [S, d]`.
 
     ```mlir
     func.func @hc_head(%X: tensor<2x4x64xf32>, %fn: tensor<4x256xf32>, %scale: tensor<1xf32>, %base: tensor<4xf32>)
@@ -424,8 +432,8 @@ def V4_HcHeadOp : V4_TiledOp<"hc_head"> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$streams, V4_F32:$fn, V4_F32:$scale, V4_F32:$base, F32Attr:$eps, F32Attr:$hc_eps);
-  let results = (outs V4_F32:$result);
+  let arguments = (ins V4_Float:$streams, V4_F32:$fn, V4_F32:$scale, V4_F32:$base, F32Attr:$eps, F32Attr:$hc_eps);
+  let results = (outs V4_Float:$result);
   let assemblyFormat = [{
     $streams `,` $fn `,` $scale `,` $base `eps` $eps `hc_eps` $hc_eps attr-dict `:` functional-type(operands, results)
   }];
@@ -455,8 +463,8 @@ def V4_WindowContextOp : V4_Op<"window_context"> {
     y[w + i] = kv[i]
     ```
 
-    `kv [S, c]`, `ring [w, c]`, `y [w + S, c]`. Used for `S > 1`; to be read before `v4.window_append` overwrites the
-    ring. No rounding.
+    `kv [S, c]`, `ring [w, c]` or packed rows (`v4.cache_append`), `y [w + S, c]`. Used for `S > 1`; to be read before
+    `v4.window_append` overwrites the ring.
 
     ```mlir
     func.func @window_context(%kv: tensor<4x8xf32>, %ring: tensor<16x8xf32>, %span: tensor<2xi32>) -> tensor<20x8xf32> {
@@ -465,8 +473,8 @@ def V4_WindowContextOp : V4_Op<"window_context"> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$kv, V4_F32:$ring, V4_Span:$span);
-  let results = (outs V4_F32:$result);
+  let arguments = (ins V4_Float:$kv, V4_Cache:$ring, V4_Span:$span);
+  let results = (outs V4_Float:$result);
   let assemblyFormat = "$kv `,` $ring `,` $span attr-dict `:` functional-type(operands, results)";
 }
 
@@ -474,7 +482,8 @@ def V4_WindowAppendOp : V4_StateOp<"window_append"> {
   let summary = "write the rows of the call into the ring";
   let description = [{
     Writes the rows of the call into the ring, which is updated in place (spec 4.3): `ring[(start + i) mod w] = kv[i]`
-    for the last `min(w, length)` valid rows. `kv [S, c]`, `ring [w, c]`; with slots `ring [S, w, c]`. No rounding.
+    for the last `min(w, length)` valid rows. `kv [S, c]`, `ring [w, c]`, with slots `[S, w, c]`, or packed rows
+    (`v4.cache_append`).
 
     ```mlir
     func.func @window_append(%kv: tensor<1x8xf32>, %ring: tensor<16x8xf32>, %span: tensor<2xi32>) -> tensor<16x8xf32> {
@@ -483,8 +492,8 @@ def V4_WindowAppendOp : V4_StateOp<"window_append"> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$kv, V4_F32:$ring, V4_Spans:$span);
-  let results = (outs V4_F32:$result);
+  let arguments = (ins V4_Float:$kv, V4_Cache:$ring, V4_Spans:$span);
+  let results = (outs V4_Cache:$result);
   let assemblyFormat = "$kv `,` $ring `,` $span attr-dict `:` functional-type(operands, results)";
 }
 
@@ -521,7 +530,7 @@ def V4_CompressOp : V4_StateOp<"compress"> {
 
     `kv`, `gate [S, m*c]`, `ape [r, m*c]`, `kv_rows`, `score_rows [m*r, m*c]`, `m` = 2 with `overlap`, else 1;
     `entries [ceil(S/r), c]`, specified where `v4.entry_positions` is not -1. With slots `kv_rows`, `score_rows [S, m*r,
-    m*c]` and `entries [S, c]`. No rounding below f32.
+    m*c]` and `entries [S, c]`.
 
     The state rows are updated in place (spec 4.8): values and scores of the unfinished block's tokens, after those of
     the block before with `overlap`. Rows that hold no token are 0 and -inf, as they must be before the first call, so
@@ -541,7 +550,7 @@ def V4_CompressOp : V4_StateOp<"compress"> {
   }];
   let arguments = (ins V4_F32:$kv, V4_F32:$gate, V4_F32:$ape, V4_F32:$kv_rows, V4_F32:$score_rows, V4_Spans:$span,
                        I64Attr:$ratio, UnitAttr:$overlap);
-  let results = (outs V4_F32:$entries, V4_F32:$new_kv_rows, V4_F32:$new_score_rows);
+  let results = (outs V4_Float:$entries, V4_F32:$new_kv_rows, V4_F32:$new_score_rows);
   let assemblyFormat = [{
     $kv `,` $gate `,` $ape `,` $kv_rows `,` $score_rows `,` $span `ratio` $ratio (`overlap` $overlap^)? attr-dict `:`
     functional-type(operands, results)
@@ -553,7 +562,13 @@ def V4_CacheAppendOp : V4_StateOp<"cache_append"> {
   let description = [{
     Writes finished entries into an append-only cache, which is updated in place (spec 4.7):
     `cache[positions[e] / ratio] = entries[e]` where `positions[e] >= 0`. `entries [e, c]`, `cache [N, c]`,
-    `positions [e]`, from `v4.entry_positions`; with slots `cache [e, N, c]`. No rounding.
+    `positions [e]`, from `v4.entry_positions`; with slots `cache [e, N, c]`.
+
+    A cache of i8 holds packed rows (spec 7.4, 7.5): the codes of `v4.quantize` of the leading columns, the other
+    columns as bf16, low byte first, and the scales. Either all `c` columns are e2m1 codes in blocks of 32 (index keys:
+    `[N, c/2 + c/32]`), or the first `q` of them, without the rotated ones, e4m3 codes in blocks of 64
+    (`[N, q + 2*(c-q) + q/64]`, filled up to a multiple of 8 scales). The size of a row decides. Values that have been
+    rounded by `v4.round_trip` in the same blocks are kept exactly.
 
     ```mlir
     func.func @cache_append(%entries: tensor<2x8xf32>, %cache: tensor<64x8xf32>, %positions: tensor<2xi32>)
@@ -564,8 +579,8 @@ def V4_CacheAppendOp : V4_StateOp<"cache_append"> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$entries, V4_F32:$cache, V4_Positions:$positions, I64Attr:$ratio);
-  let results = (outs V4_F32:$result);
+  let arguments = (ins V4_Float:$entries, V4_Cache:$cache, V4_Positions:$positions, I64Attr:$ratio);
+  let results = (outs V4_Cache:$result);
   let assemblyFormat = [{
     $entries `,` $cache `,` $positions `ratio` $ratio attr-dict `:` functional-type(operands, results)
   }];
@@ -581,7 +596,10 @@ def V4_IndexScoresOp : V4_TiledOp<"index_scores", ["adjustTile"]> {
     ```
 
     Other columns are unspecified. `q [S, h, c]`, `weights [S, h]`, `keys [N, c]`, `positions [S]`, `I [S, N]`.
-    With slots `keys [S, N, c]`. `first_key` is set by tiling: the key of column 0. No rounding below f32.
+    With slots `keys [S, N, c]`. `first_key` is set by tiling: the key of column 0. `keys` may be packed rows
+    (`v4.cache_append`). With `rounded`,
+    the official rounding points: `bf16(sum_h bf16(bf16(scale * weights[s, h]) * relu(bf16(q[s, h] . keys[j]))))` with the
+    outer sum in f32; `I` is then bf16.
 
     ```mlir
     func.func @index_scores(%q: tensor<4x2x32xf32>, %weights: tensor<4x2xf32>, %keys: tensor<64x32xf32>,
@@ -592,12 +610,13 @@ def V4_IndexScoresOp : V4_TiledOp<"index_scores", ["adjustTile"]> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$query, V4_F32:$weights, V4_F32:$keys, V4_Positions:$positions,
-                       Optional<Index>:$first_key, I64Attr:$ratio, F32Attr:$scale);
-  let results = (outs V4_F32:$result);
+  let arguments = (ins V4_Float:$query, V4_Float:$weights, V4_Cache:$keys, V4_Positions:$positions,
+                       Optional<Index>:$first_key, I64Attr:$ratio, F32Attr:$scale,
+                       UnitAttr:$rounded);
+  let results = (outs V4_Float:$result);
   let assemblyFormat = [{
-    $query `,` $weights `,` $keys `,` $positions (`first_key` $first_key^)? `ratio` $ratio `scale` $scale attr-dict
-    `:` functional-type(operands, results)
+    $query `,` $weights `,` $keys `,` $positions (`first_key` $first_key^)? `ratio` $ratio `scale` $scale
+    (`rounded` $rounded^)? attr-dict `:` functional-type(operands, results)
   }];
 }
 
@@ -615,7 +634,7 @@ def V4_TopKOp : V4_TiledOp<"top_k"> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$scores, Optional<V4_Positions>:$positions, DefaultValuedAttr<I64Attr, "0">:$ratio);
+  let arguments = (ins V4_Float:$scores, Optional<V4_Positions>:$positions, DefaultValuedAttr<I64Attr, "0">:$ratio);
   let results = (outs V4_I32:$result);
   let assemblyFormat = [{
     $scores (`visible` $positions^ `ratio` $ratio)? attr-dict `:` functional-type(operands, results)
@@ -629,7 +648,8 @@ def V4_IndexTopKOp : V4_TiledOp<"index_top_k"> {
     a row has 262,144.
 
     `q [S, h, c]`, `weights [S, h]`, `keys [N, c]`, with slots `[S, N, c]`, `positions [S]`, `y [S, k]`, `k <= N`. A row
-    that sees at most `k` keys lists them all, whatever their scores. No rounding below f32.
+    that sees at most `k` keys lists them all, whatever their scores. `keys` may be packed rows, and `rounded` is that
+    of `v4.index_scores`.
 
     ```mlir
     func.func @index_top_k(%q: tensor<4x2x32xf32>, %weights: tensor<4x2xf32>, %keys: tensor<64x32xf32>,
@@ -640,11 +660,11 @@ def V4_IndexTopKOp : V4_TiledOp<"index_top_k"> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$query, V4_F32:$weights, V4_F32:$keys, V4_Positions:$positions, I64Attr:$ratio,
-                       F32Attr:$scale);
+  let arguments = (ins V4_Float:$query, V4_Float:$weights, V4_Cache:$keys, V4_Positions:$positions, I64Attr:$ratio,
+                       F32Attr:$scale, UnitAttr:$rounded);
   let results = (outs V4_I32:$result);
   let assemblyFormat = [{
-    $query `,` $weights `,` $keys `,` $positions `ratio` $ratio `scale` $scale attr-dict `:`
+    $query `,` $weights `,` $keys `,` $positions `ratio` $ratio `scale` $scale (`rounded` $rounded^)? attr-dict `:`
     functional-type(operands, results)
   }];
 }
@@ -668,7 +688,9 @@ def V4_SparseAttentionOp : V4_TiledOp<"sparse_attention", [], [AttrSizedOperandS
       an ascending prefix, then -1 (spec 4.4).
 
     `q`, `y [S, h, c]`, `sink [h]`. With slots every row has a ring and entries of its own: `window [S, w, c]`,
-    `entries [S, N, c]`. A row of position -1 gives 0. No rounding below f32.
+    `entries [S, N, c]`. A row of position -1 gives 0. A ring and `entries` may be packed rows
+    (`v4.cache_append`). With `rounded`, the `p_i` of the sum over the keys are rounded to bf16, those of the
+    denominator are not; they are taken relative to the largest `z` so far.
 
     ```mlir
     func.func @sparse_attention(%q: tensor<4x2x8xf32>, %context: tensor<20x8xf32>, %sink: tensor<2xf32>,
@@ -682,13 +704,15 @@ def V4_SparseAttentionOp : V4_TiledOp<"sparse_attention", [], [AttrSizedOperandS
     }
     ```
   }];
-  let arguments = (ins V4_F32:$query, V4_F32:$window, V4_F32:$sink, V4_Positions:$positions, V4_Spans:$span,
-                       Optional<V4_F32>:$entries, Optional<V4_I32>:$selected,
-                       I64Attr:$window_size, DefaultValuedAttr<I64Attr, "0">:$ratio, F32Attr:$scale);
-  let results = (outs V4_F32:$result);
+  let arguments = (ins V4_Float:$query, V4_Cache:$window, V4_F32:$sink, V4_Positions:$positions, V4_Spans:$span,
+                       Optional<V4_Cache>:$entries, Optional<V4_I32>:$selected,
+                       I64Attr:$window_size, DefaultValuedAttr<I64Attr, "0">:$ratio, F32Attr:$scale,
+                       UnitAttr:$rounded);
+  let results = (outs V4_Float:$result);
   let assemblyFormat = [{
     $query `,` $window `,` $sink `,` $positions `,` $span (`entries` $entries^ `ratio` $ratio)? (`selected`
-    $selected^)? `window` $window_size `scale` $scale attr-dict `:` functional-type(operands, results)
+    $selected^)? `window` $window_size `scale` $scale (`rounded` $rounded^)? attr-dict `:`
+    functional-type(operands, results)
   }];
 }
 } // opDocGroup
@@ -711,7 +735,7 @@ def V4_RouteOp : V4_TiledOp<"route"> {
     weights = score[indices] / (sum score[indices] + 1e-20) * scale
     ```
 
-    `logits [S, E]`, `bias [E]`; `indices`, `weights [S, k]`, `k <= E`. No rounding below f32.
+    `logits [S, E]`, `bias [E]`; `indices`, `weights [S, k]`, `k <= E`.
 
     ```mlir
     func.func @route(%logits: tensor<4x8xf32>, %bias: tensor<8xf32>) -> (tensor<4x2xi32>, tensor<4x2xf32>) {
@@ -731,7 +755,7 @@ def V4_RouteHashOp : V4_TiledOp<"route_hash"> {
   let description = [{
     Routing by a table of token ids (spec 5.2): `indices = table[clamp(tokens, 0, V-1)]`, in the order of the table and
     clamped to experts that exist; weights from the logits as in `v4.route` (spec 5.3). `logits [S, E]`, `tokens [S]`,
-    `table [V, k]`; `indices`, `weights [S, k]`. No rounding below f32.
+    `table [V, k]`; `indices`, `weights [S, k]`.
 
     ```mlir
     func.func @route_hash(%logits: tensor<4x8xf32>, %tokens: tensor<4xi32>, %table: tensor<32x2xi64>)
@@ -804,9 +828,9 @@ def V4_GroupedLinearOp : V4_TiledOp<"grouped_linear", ["isTableOperand"], [AttrS
     }
     ```
   }];
-  let arguments = (ins V4_F32:$input, V4_Weight:$weight, Optional<V4_Scale>:$scale, V4_I32:$experts, V4_I32:$offsets,
+  let arguments = (ins V4_Float:$input, V4_Weight:$weight, Optional<V4_Scale>:$scale, V4_I32:$experts, V4_I32:$offsets,
                        Optional<V4_I32>:$rows);
-  let results = (outs V4_F32:$result);
+  let results = (outs V4_Float:$result);
   let assemblyFormat = [{
     $input `,` $weight (`scale` $scale^)? `experts` $experts `,` $offsets (`rows` $rows^)? attr-dict `:`
     functional-type(operands, results)
@@ -822,7 +846,7 @@ def V4_SwigluOp : V4_TiledOp<"swiglu", [], [V4_Rowwise]> {
     a = min(gate, limit)    b = clamp(up, -limit, limit)    y = weights[s] * (a * sigmoid(a) * b)
     ```
 
-    `gate`, `up`, `y [S, I]`, `weights [S]` optional. No rounding below f32.
+    `gate`, `up`, `y [S, I]`, `weights [S]` optional.
 
     ```mlir
     func.func @swiglu(%gate: tensor<8x32xf32>, %up: tensor<8x32xf32>, %weights: tensor<8xf32>) -> tensor<8x32xf32> {
@@ -832,8 +856,8 @@ def V4_SwigluOp : V4_TiledOp<"swiglu", [], [V4_Rowwise]> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$gate, V4_F32:$up, Optional<V4_F32>:$weights, F32Attr:$limit);
-  let results = (outs V4_F32:$result);
+  let arguments = (ins V4_Float:$gate, V4_Float:$up, Optional<V4_F32>:$weights, F32Attr:$limit);
+  let results = (outs V4_Float:$result);
   let assemblyFormat = [{
     $gate `,` $up (`weights` $weights^)? `limit` $limit attr-dict `:` functional-type(operands, results)
   }];
@@ -843,8 +867,7 @@ def V4_CombineOp : V4_TiledOp<"combine"> {
   let summary = "sum of the experts of a row";
   let description = [{
     Sum of the experts of a row (spec 5.5): `y[s] = sum_j routed[pairs[s, j]] + shared[s]`, in the order of `j`, the
-    shared expert last. `routed [P, d]`, `pairs [S, k]` from `v4.dispatch`, `shared`, `y [S, d]`. No rounding below
-    f32.
+    shared expert last. `routed [P, d]`, `pairs [S, k]` from `v4.dispatch`, `shared`, `y [S, d]`.
 
     ```mlir
     func.func @combine(%routed: tensor<8x64xf32>, %pairs: tensor<4x2xi32>, %shared: tensor<4x64xf32>)
@@ -855,8 +878,8 @@ def V4_CombineOp : V4_TiledOp<"combine"> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$routed, V4_I32:$pairs, V4_F32:$shared);
-  let results = (outs V4_F32:$result);
+  let arguments = (ins V4_Float:$routed, V4_I32:$pairs, V4_Float:$shared);
+  let results = (outs V4_Float:$result);
   let assemblyFormat = "$routed `,` $pairs `,` $shared attr-dict `:` functional-type(operands, results)";
 }
 } // opDocGroup

@@ -8,9 +8,34 @@
 using namespace mlir;
 using namespace mlir::v4;
 
-SmallVector<StateSpec> mlir::v4::listStates(const Config &config, int64_t ratio, int64_t maxContext) {
+/// Columns of a cache row that are kept as codes; none where they make no whole blocks.
+static int64_t quantizedColumns(const Config &config) {
+  int64_t columns = config.headDim - config.ropeDim;
+  return columns % 64 ? 0 : columns;
+}
+static int64_t quantizedIndexColumns(const Config &config) {
+  return config.indexDim % 32 ? 0 : config.indexDim;
+}
+
+bool mlir::v4::canPack(const Config &config) {
+  bool indexed = llvm::is_contained(config.ratios, overlapRatio);
+  return quantizedColumns(config) > 0 && (!indexed || quantizedIndexColumns(config) > 0);
+}
+
+SmallVector<StateSpec> mlir::v4::listStates(const Config &config, int64_t ratio, int64_t maxContext, NumericForm form) {
   SmallVector<StateSpec> states;
-  states.push_back({"attn.window", {config.window, config.headDim}, StateKind::window});
+  auto cache = [&](StringRef name, int64_t rows, int64_t columns, int64_t quantized, int64_t bits, StateKind kind) {
+    StateSpec state{name.str(), {rows, columns}, kind, kind == StateKind::window ? 0 : ratio};
+    state.format = form.kv;
+    if (form.bf16() && quantized) {
+      state.quantized = quantized;
+      state.bits = bits;
+    }
+    if (form.kv == KvFormat::Packed)
+      state.shape[1] = CacheRow{columns, quantized, bits == 8 ? QuantFormat::e4m3 : QuantFormat::e2m1}.bytes();
+    states.push_back(std::move(state));
+  };
+  cache("attn.window", config.window, config.headDim, quantizedColumns(config), 8, StateKind::window);
   if (ratio == 0)
     return states;
   // A block that the context cannot complete still needs a place, because a tensor has at least one row.
@@ -22,9 +47,9 @@ SmallVector<StateSpec> mlir::v4::listStates(const Config &config, int64_t ratio,
     states.push_back({name + ".kv_rows", shape, StateKind::kv_rows, ratio, overlap});
     states.push_back({name + ".score_rows", shape, StateKind::score_rows, ratio, overlap});
   };
-  states.push_back({"attn.compressed", {entries, config.headDim}, StateKind::entries, ratio});
+  cache("attn.compressed", entries, config.headDim, quantizedColumns(config), 8, StateKind::entries);
   if (overlap)
-    states.push_back({"attn.index_keys", {entries, config.indexDim}, StateKind::entries, ratio});
+    cache("attn.index_keys", entries, config.indexDim, quantizedIndexColumns(config), 4, StateKind::entries);
   rowStates("attn.compressor", config.headDim);
   if (overlap)
     rowStates("attn.indexer.compressor", config.indexDim);
@@ -35,23 +60,48 @@ SmallVector<StateSpec> mlir::v4::listStates(const Config &config, int64_t ratio,
 // Single ops
 //===----------------------------------------------------------------------===//
 
-Value BlockBuilder::linear(StringRef name, Value input, Value weight, Value scale) {
+Value BlockBuilder::quantized(StringRef name, Value input, Value weight) {
+  Type stored = cast<RankedTensorType>(weight.getType()).getElementType();
+  if (form.numerics != Numerics::Reference || !(stored.isInteger(8) || isa<Float8E4M3FNType>(stored)))
+    return input;
+  Value &rounded = quantizedInputs[input];
+  if (!rounded)
+    rounded = create<RoundTripOp>((name + ".input").str(), input.getType(), input, QuantFormat::e4m3, kByteBlock,
+                                  shapeOf(input).back());
+  return rounded;
+}
+
+Value BlockBuilder::cacheable(StringRef name, Value input, int64_t columns, int64_t bits) {
+  if (!form.bf16() || columns == 0)
+    return input;
+  bool bytes = bits == 8;
+  return create<RoundTripOp>(name, input.getType(), input, bytes ? QuantFormat::e4m3 : QuantFormat::e2m1,
+                             bytes ? 64 : 32, columns);
+}
+
+Value BlockBuilder::linear(StringRef name, Value input, Value weight, Value scale, bool wide) {
   ArrayRef<int64_t> shape = shapeOf(weight);
   SmallVector<int64_t, 3> result{shapeOf(input).front()};
   // [N, K], or [G, N, K] for the grouped output projection.
   result.append(shape.begin(), shape.end() - 1);
-  return create<LinearOp>(name, f32(result), input, weight, scale);
+  // The grouped output projection, whose weight the official code widens to bf16, takes its input as it is.
+  if (shape.size() == 2)
+    input = quantized(name, input, weight);
+  return create<LinearOp>(name, wide ? f32(result) : act(result), input, weight, scale);
 }
 
 Value BlockBuilder::groupedLinear(StringRef name, Value input, std::pair<Value, Value> weight, Value experts,
                                   Value offsets, Value rowsOfPairs) {
   int64_t pairs = rows * c.expertsPerToken;
-  return create<GroupedLinearOp>(name, f32({pairs, shapeOf(weight.first)[1]}), input, weight.first, weight.second,
+  input = quantized(name, input, weight.first);
+  return create<GroupedLinearOp>(name, act({pairs, shapeOf(weight.first)[1]}), input, weight.first, weight.second,
                                  experts, offsets, rowsOfPairs);
 }
 
 Value BlockBuilder::rmsNorm(StringRef name, Value input, Value weight) {
-  return create<RmsNormOp>(name, input.getType(), input, weight, f32Attr(c.rmsEps));
+  bool rounded = form.numerics == Numerics::Reference && !weight;
+  return create<RmsNormOp>(name, input.getType(), input, weight, f32Attr(c.rmsEps),
+                           rounded ? b.getUnitAttr() : UnitAttr());
 }
 
 Value BlockBuilder::rope(StringRef name, Value input, Value table, bool inverse) {
@@ -97,11 +147,11 @@ Value BlockBuilder::join(Value value, int64_t dim) {
 //===----------------------------------------------------------------------===//
 
 Value BlockBuilder::embed(Value tokens, Value table) {
-  return create<EmbedOp>("embed", f32({rows, c.hiddenSize}), tokens, table);
+  return create<EmbedOp>("embed", act({rows, c.hiddenSize}), tokens, table);
 }
 
 Value BlockBuilder::expand(Value input) {
-  return create<HcExpandOp>("expand", f32({rows, c.streams, c.hiddenSize}), input, Value());
+  return create<HcExpandOp>("expand", act({rows, c.streams, c.hiddenSize}), input, Value());
 }
 
 Value BlockBuilder::ropeTable(StringRef name, Value positions, bool compressed) {
@@ -134,10 +184,10 @@ Value BlockBuilder::head(StringRef path, Value streams, Value span, bool allRows
                          Value norm, Value weight) {
   std::string p = path.str();
   if (!allRows && rows > 1 && !slots)
-    streams = create<SelectLastOp>(p + ".select_last", f32({1, c.streams, c.hiddenSize}), streams, span);
-  Value collapsed = create<HcHeadOp>(p + ".hc_head", f32({shapeOf(streams).front(), c.hiddenSize}), streams, fn, scale,
+    streams = create<SelectLastOp>(p + ".select_last", act({1, c.streams, c.hiddenSize}), streams, span);
+  Value collapsed = create<HcHeadOp>(p + ".hc_head", act({shapeOf(streams).front(), c.hiddenSize}), streams, fn, scale,
                                      base, f32Attr(c.rmsEps), f32Attr(c.hcEps));
-  return linear(p + ".logits", rmsNorm(p + ".norm", collapsed, norm), weight);
+  return linear(p + ".logits", rmsNorm(p + ".norm", collapsed, norm), weight, {}, /*wide=*/true);
 }
 
 //===----------------------------------------------------------------------===//
@@ -147,7 +197,7 @@ Value BlockBuilder::head(StringRef path, Value streams, Value span, bool allRows
 BlockBuilder::HcPre BlockBuilder::hcPre(StringRef name, StringRef weights, Value streams, const LayerValues &values) {
   std::string p = weights.str();
   auto op = create<HcPreOp>(
-      name, TypeRange{f32({rows, c.hiddenSize}), f32({rows, c.streams}), f32({rows, c.streams, c.streams})}, streams,
+      name, TypeRange{act({rows, c.hiddenSize}), f32({rows, c.streams}), f32({rows, c.streams, c.streams})}, streams,
       values.weight(p + "_fn"), values.weight(p + "_scale"), values.weight(p + "_base"), f32Attr(c.rmsEps),
       f32Attr(c.hcEps), b.getI64IntegerAttr(c.sinkhornIterations));
   return {op.getResult(), op.getPost(), op.getComb()};
@@ -175,7 +225,7 @@ Value BlockBuilder::attention(Value input, int64_t ratio, LayerValues &values) {
   query = rope("attn.q_rope", rmsNorm("attn.head_norm", query, Value()), values.table);
 
   Value kv = rmsNorm("attn.kv_norm", linear("attn.wkv", input, values), values.weight("attn.kv_norm.weight"));
-  kv = rope("attn.kv_rope", kv, values.table);
+  kv = cacheable("attn.kv_round", rope("attn.kv_rope", kv, values.table), quantizedColumns(c), 8);
 
   Value selected;
   if (ratio == overlapRatio)
@@ -187,7 +237,7 @@ Value BlockBuilder::attention(Value input, int64_t ratio, LayerValues &values) {
   Value &ring = values.states["attn.window"];
   Value window;
   if (!single)
-    window = create<WindowContextOp>("attn.window_context", f32({c.window + rows, c.headDim}), kv, ring, values.span);
+    window = create<WindowContextOp>("attn.window_context", act({c.window + rows, c.headDim}), kv, ring, values.span);
   ring = create<WindowAppendOp>("attn.window_append", ring.getType(), kv, ring, values.span);
   if (single)
     window = ring;
@@ -198,7 +248,8 @@ Value BlockBuilder::attention(Value input, int64_t ratio, LayerValues &values) {
   Value heads =
       create<SparseAttentionOp>("attn.core", query.getType(), query, window, values.weight("attn.attn_sink"),
                                 values.positions, values.span, entries, selected, b.getI64IntegerAttr(c.window),
-                                b.getI64IntegerAttr(ratio), f32Attr(1.0 / std::sqrt(static_cast<double>(c.headDim))));
+                                b.getI64IntegerAttr(ratio), f32Attr(1.0 / std::sqrt(static_cast<double>(c.headDim))),
+                                form.numerics == Numerics::Reference ? b.getUnitAttr() : UnitAttr());
   return outputProjection(rope("attn.o_rope", heads, values.table, /*inverse=*/true), values);
 }
 
@@ -206,12 +257,16 @@ Value BlockBuilder::attention(Value input, int64_t ratio, LayerValues &values) {
 Value BlockBuilder::indexer(Value input, Value lowRank, int64_t ratio, LayerValues &values) {
   Value query = split(linear("attn.indexer.wq_b", lowRank, values), 1, c.indexHeads, c.indexDim);
   query = hadamard("attn.indexer.hadamard", rope("attn.indexer.rope", query, values.table));
+  bool reference = form.numerics == Numerics::Reference;
+  if (reference)
+    query = cacheable("attn.indexer.round", query, quantizedIndexColumns(c), 4);
   Value weights = linear("attn.indexer.weights_proj", input, values.weight("attn.indexer.weights_proj.weight"));
   Value keys = compressor("attn.indexer.compressor", "attn.index_keys", input, ratio, /*rotate=*/true, values);
   int64_t count = *(shapeOf(keys).end() - 2);
   double scale = 1.0 / std::sqrt(static_cast<double>(c.indexDim) * static_cast<double>(c.indexHeads));
   return create<IndexTopKOp>("attn.indexer.topk", i32({rows, std::min(c.indexTopK, count)}), query, weights, keys,
-                             values.positions, b.getI64IntegerAttr(ratio), f32Attr(scale));
+                             values.positions, b.getI64IntegerAttr(ratio), f32Attr(scale),
+                             reference ? b.getUnitAttr() : UnitAttr());
 }
 
 /// A compressor (spec 4.5 to 4.7): pools completed blocks into entries and appends them to a cache; `rotate` for index
@@ -219,12 +274,12 @@ Value BlockBuilder::indexer(Value input, Value lowRank, int64_t ratio, LayerValu
 Value BlockBuilder::compressor(StringRef name, StringRef cacheName, Value input, int64_t ratio, bool rotate,
                                LayerValues &values) {
   std::string p = name.str();
-  Value kv = linear(p + ".wkv", input, values.weight(p + ".wkv.weight"));
-  Value gate = linear(p + ".wgate", input, values.weight(p + ".wgate.weight"));
+  Value kv = linear(p + ".wkv", input, values.weight(p + ".wkv.weight"), {}, /*wide=*/true);
+  Value gate = linear(p + ".wgate", input, values.weight(p + ".wgate.weight"), {}, /*wide=*/true);
   Value &kvRows = values.states[p + ".kv_rows"], &scoreRows = values.states[p + ".score_rows"];
   Value &cache = values.states[cacheName];
-  int64_t count = shapeOf(values.entryPositions).front(), width = shapeOf(cache).back();
-  auto pool = create<CompressOp>(p + ".pool", TypeRange{f32({count, width}), kvRows.getType(), scoreRows.getType()}, kv,
+  int64_t count = shapeOf(values.entryPositions).front(), width = rotate ? c.indexDim : c.headDim;
+  auto pool = create<CompressOp>(p + ".pool", TypeRange{act({count, width}), kvRows.getType(), scoreRows.getType()}, kv,
                                  gate, values.weight(p + ".ape"), kvRows, scoreRows, values.span,
                                  b.getI64IntegerAttr(ratio), ratio == overlapRatio ? b.getUnitAttr() : UnitAttr());
   kvRows = pool.getNewKvRows();
@@ -233,6 +288,7 @@ Value BlockBuilder::compressor(StringRef name, StringRef cacheName, Value input,
   entries = rope(p + ".rope", entries, values.entryTable);
   if (rotate)
     entries = hadamard(p + ".hadamard", entries);
+  entries = cacheable(p + ".round", entries, rotate ? quantizedIndexColumns(c) : quantizedColumns(c), rotate ? 4 : 8);
   cache = create<CacheAppendOp>(p + ".append", cache.getType(), entries, cache, values.entryPositions,
                                 b.getI64IntegerAttr(ratio));
   return cache;
@@ -254,7 +310,7 @@ Value BlockBuilder::outputProjection(Value heads, const LayerValues &values) {
 
 /// Router, routed experts and the shared expert (spec 5).
 Value BlockBuilder::experts(Value input, bool hash, LayerValues &values) {
-  Value logits = linear("ffn.gate", input, values.weight("ffn.gate.weight"));
+  Value logits = linear("ffn.gate", input, values.weight("ffn.gate.weight"), {}, /*wide=*/true);
   int64_t k = c.expertsPerToken, pairs = rows * k, active = std::min(pairs, c.experts);
   Value indices, weights;
   SmallVector<Type, 2> routed{i32({rows, k}), f32({rows, k})};

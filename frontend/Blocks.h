@@ -6,6 +6,8 @@
 
 #include "dialects/V4.h"
 #include "frontend/Config.h"
+#include "frontend/Numerics.h"
+#include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringMap.h"
 
 namespace mlir::v4 {
@@ -13,14 +15,20 @@ namespace mlir::v4 {
 /// Capacity and role of a state tensor.
 struct StateSpec {
   std::string name; // "attn.window", relative to the layer
-  SmallVector<int64_t, 2> shape;
+  SmallVector<int64_t, 2> shape; // of the tensor: a packed row is bytes
   StateKind kind;
   int64_t ratio = 0;
   bool overlap = false;
+  KvFormat format = KvFormat::F32;
+  int64_t quantized = 0, bits = 0; // columns rounded to codes
 };
 
+/// Whether the caches of a model have a packed form: whole blocks of codes (spec 7.4, 7.5).
+bool canPack(const Config &config);
+
 /// The state of a layer of the given ratio (spec 4.10), in the order of arguments and results.
-SmallVector<StateSpec> listStates(const Config &config, int64_t ratio, int64_t maxContext);
+SmallVector<StateSpec> listStates(const Config &config, int64_t ratio, int64_t maxContext,
+                                  NumericForm form);
 
 /// Values of one layer: weights and state by local name ("attn.wq_a", "attn.window"), and what all layers share.
 struct LayerValues {
@@ -37,8 +45,8 @@ struct LayerValues {
 /// whose states have a leading dimension.
 class BlockBuilder {
 public:
-  BlockBuilder(OpBuilder &builder, const Config &config, int64_t rows, bool slots)
-      : b(builder), c(config), rows(rows), slots(slots) {}
+  BlockBuilder(OpBuilder &builder, const Config &config, int64_t rows, bool slots, NumericForm form)
+      : b(builder), c(config), rows(rows), slots(slots), form(form) {}
 
   //===--- What comes before and behind the layers ---===//
   Value embed(Value tokens, Value table);
@@ -67,7 +75,13 @@ private:
   Value outputProjection(Value heads, const LayerValues &values);
   Value experts(Value input, bool hash, LayerValues &values);
 
-  Value linear(StringRef name, Value input, Value weight, Value scale = {});
+  /// `wide` results are f32 in every form.
+  Value linear(StringRef name, Value input, Value weight, Value scale = {}, bool wide = false);
+  /// What a linear with a quantised weight sees of its input: in the reference form, blocks of 128 channels of fp8
+  /// (spec 7.2). Linears that read one value share it.
+  Value quantized(StringRef name, Value input, Value weight);
+  /// The values that a cache of a state can hold.
+  Value cacheable(StringRef name, Value input, int64_t columns, int64_t bits);
   /// By the weight and scale of the same name.
   Value linear(StringRef name, Value input, const LayerValues &values) {
     auto [weight, scale] = values.weights.lookup(name);
@@ -84,6 +98,10 @@ private:
   Value join(Value value, int64_t dim);
 
   RankedTensorType f32(ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, b.getF32Type()); }
+  /// Type of a value between ops.
+  RankedTensorType act(ArrayRef<int64_t> shape) {
+    return RankedTensorType::get(shape, form.bf16() ? Type(b.getBF16Type()) : Type(b.getF32Type()));
+  }
   RankedTensorType i32(ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, b.getI32Type()); }
   ArrayRef<int64_t> shapeOf(Value value) { return cast<RankedTensorType>(value.getType()).getShape(); }
   FloatAttr f32Attr(double value) { return b.getF32FloatAttr(static_cast<float>(value)); }
@@ -98,6 +116,8 @@ private:
   const Config &c;
   int64_t rows;
   bool slots;
+  NumericForm form;
+  DenseMap<Value, Value> quantizedInputs;
 };
 
 } // namespace mlir::v4

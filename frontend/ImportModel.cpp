@@ -110,13 +110,21 @@ private:
   void addWeights(Signature &signature, const Unit &unit, bool named);
   void addStates(Signature &signature, const Unit &unit, Call call, bool named);
   StateAttr stateAttr(const Unit &unit, const StateSpec &state) {
-    return StateAttr::get(context, unit.path + "." + state.name, state.kind, state.ratio, state.overlap);
+    return StateAttr::get(context, unit.path + "." + state.name, state.kind, state.ratio, state.overlap,
+                          state.quantized, state.bits);
   }
   RankedTensorType stateType(const StateSpec &state, Call call) {
+    Type element = state.format == KvFormat::Packed ? Type(b.getI8Type())
+                   : state.format == KvFormat::BF16 ? Type(b.getBF16Type())
+                                                    : Type(b.getF32Type());
     SmallVector<int64_t> shape(state.shape.begin(), state.shape.end());
     if (call.slots())
       shape.insert(shape.begin(), call.rows);
-    return RankedTensorType::get(shape, b.getF32Type());
+    return RankedTensorType::get(shape, element);
+  }
+  /// Type of the residual and of other values between ops.
+  RankedTensorType act(ArrayRef<int64_t> shape) {
+    return RankedTensorType::get(shape, options.form.bf16() ? Type(b.getBF16Type()) : Type(b.getF32Type()));
   }
   RankedTensorType spanType(Call call) { return call.slots() ? i32({call.rows, 2}) : i32({2}); }
   RankedTensorType f32(ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, b.getF32Type()); }
@@ -181,10 +189,10 @@ void Importer::collectUnits() {
     unit.path = "layers." + std::to_string(index);
     unit.ratio = config.ratios[index];
     unit.hash = config.isHash(index);
-    unit.states = listStates(config, unit.ratio, options.maxContext);
+    unit.states = listStates(config, unit.ratio, options.maxContext, options.form);
   }
   mtpUnit.path = "mtp.0";
-  mtpUnit.states = listStates(config, 0, options.maxContext);
+  mtpUnit.states = listStates(config, 0, options.maxContext, options.form);
   for (const Parameter &parameter : parameters.list) {
     switch (parameter.spec.part) {
     case ParameterPart::Embedding:
@@ -298,7 +306,7 @@ func::FuncOp Importer::getBody(const Unit &unit, Call call, const LayerValues &s
   values.entryPositions = argument(entryPositions);
   values.entryTable = argument(entryTable);
   bind(values, unit, block, firstWeight, firstState);
-  BlockBuilder blocks(b, config, call.rows, call.slots());
+  BlockBuilder blocks(b, config, call.rows, call.slots(), options.form);
   SmallVector<Value> returned{blocks.layer(block.getArgument(streamsIndex), unit.ratio, unit.hash, values)};
   for (const StateSpec &state : unit.states)
     returned.push_back(values.states.lookup(state.name));
@@ -323,7 +331,7 @@ void Importer::buildEntry(EntryKind kind, Call call, bool inlineBody) {
     headWeights.parameters = headUnit.parameters;
 
   Signature signature(context);
-  auto streamsType = f32({call.rows, config.streams, config.hiddenSize});
+  auto streamsType = act({call.rows, config.streams, config.hiddenSize});
   unsigned tokens = signature.add(i32({call.rows}), "v4.input", b.getStringAttr("tokens"));
   unsigned positions = signature.add(i32({call.rows}), "v4.input", b.getStringAttr("positions"));
   unsigned span = signature.add(spanType(call), "v4.input", b.getStringAttr("span"));
@@ -360,7 +368,7 @@ void Importer::buildEntry(EntryKind kind, Call call, bool inlineBody) {
   setResultAttrs(func, outputs, blocksOfEntry);
 
   Block &block = func.getBody().front();
-  BlockBuilder blocks(b, config, call.rows, call.slots());
+  BlockBuilder blocks(b, config, call.rows, call.slots(), options.form);
   LayerValues shared;
   shared.tokens = block.getArgument(tokens);
   shared.positions = block.getArgument(positions);
@@ -424,7 +432,7 @@ void Importer::buildEntry(EntryKind kind, Call call, bool inlineBody) {
 /// One layer with its rotary tables as a public function: what a pass test wants to look at.
 void Importer::buildLayer(const Unit &unit, Call call) {
   Signature signature(context);
-  auto streamsType = f32({call.rows, config.streams, config.hiddenSize});
+  auto streamsType = act({call.rows, config.streams, config.hiddenSize});
   unsigned tokens = unit.hash ? signature.add(i32({call.rows}), "v4.input", b.getStringAttr("tokens")) : 0;
   unsigned positions = signature.add(i32({call.rows}), "v4.input", b.getStringAttr("positions"));
   unsigned span = signature.add(spanType(call), "v4.input", b.getStringAttr("span"));
@@ -441,7 +449,7 @@ void Importer::buildLayer(const Unit &unit, Call call) {
   markEntry(func, EntryKind::Main, call);
   setResultAttrs(func, {"hidden"}, {&unit});
   Block &block = func.getBody().front();
-  BlockBuilder blocks(b, config, call.rows, call.slots());
+  BlockBuilder blocks(b, config, call.rows, call.slots(), options.form);
   LayerValues values;
   if (unit.hash)
     values.tokens = block.getArgument(tokens);
@@ -460,7 +468,7 @@ void Importer::buildHead(Call call) {
   Signature signature(context);
   unsigned span = signature.add(spanType(call), "v4.input", b.getStringAttr("span"));
   unsigned hidden =
-      signature.add(f32({call.rows, config.streams, config.hiddenSize}), "v4.input", b.getStringAttr("hidden"));
+      signature.add(act({call.rows, config.streams, config.hiddenSize}), "v4.input", b.getStringAttr("hidden"));
   unsigned firstWeight = signature.types.size();
   addWeights(signature, headUnit, /*named=*/true);
   func::FuncOp func = startFunction("head_" + suffix(call), signature, f32({logitRows(call), config.vocabSize}));
@@ -469,7 +477,7 @@ void Importer::buildHead(Call call) {
   Block &block = func.getBody().front();
   LayerValues values;
   bind(values, headUnit, block, firstWeight, 0);
-  Value logits = BlockBuilder(b, config, call.rows, call.slots())
+  Value logits = BlockBuilder(b, config, call.rows, call.slots(), options.form)
                      .head("head", block.getArgument(hidden), block.getArgument(span), options.logitsAll,
                            values.weight("hc_head_fn"), values.weight("hc_head_scale"), values.weight("hc_head_base"),
                            values.weight("norm.weight"), values.weight("head.weight"));
@@ -503,6 +511,9 @@ void Importer::setModuleAttributes() {
                            integer("eos_token", config.eosToken), integer("experts_per_token", config.expertsPerToken),
                            b.getNamedAttr("logits_all", b.getBoolAttr(options.logitsAll)),
                            b.getNamedAttr("mtp", b.getBoolAttr(options.mtp || options.layer == "mtp"))}));
+  auto name = [](auto value, ArrayRef<StringRef> names) { return names[static_cast<size_t>(value)]; };
+  module->setAttr("v4.numerics", b.getStringAttr(name(options.form.numerics, {"f32", "reference", "fast"})));
+  module->setAttr("v4.kv", b.getStringAttr(name(options.form.kv, {"f32", "bf16", "packed"})));
   SmallVector<StringRef> ignored(parameters.ignored.begin(), parameters.ignored.end());
   module->setAttr("v4.ignored", b.getStrArrayAttr(ignored));
 }
@@ -562,6 +573,10 @@ FailureOr<OwningOpRef<ModuleOp>> mlir::v4::importModel(MLIRContext *context, con
   if (options.slots < 1 || options.slots > std::min(maxSlots, mostRows))
     return contentError(context, config.file)
            << options.slots << " slots are not supported; accepted: 1 to " << std::min(maxSlots, mostRows);
+  if (options.form.kv == KvFormat::Packed && !canPack(config))
+    return contentError(context, config.file)
+           << "rows of " << config.headDim - config.ropeDim << " columns without rotation and index keys of "
+           << config.indexDim << " cannot be packed, which takes multiples of 64 and 32; use --kv=bf16";
   loadFrontendDialects(context);
   FailureOr<ModelParameters> parameters =
       resolveParameters(context, config, checkpoint, options.mtp || options.layer == "mtp");

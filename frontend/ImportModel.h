@@ -6,6 +6,7 @@
 
 #include "frontend/Checkpoint.h"
 #include "frontend/Config.h"
+#include "frontend/Numerics.h"
 #include "frontend/Parameters.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
@@ -26,6 +27,8 @@ struct ImportOptions {
   /// One body only, for tests: swa, csa or hca, each with -hash or -scored behind it or not; mtp; head. Empty: the
   /// model.
   std::string layer;
+  /// What is rounded, and the form of the caches; f32 goes with f32 only.
+  NumericForm form;
 };
 
 /// Loads the dialects that imported modules use.

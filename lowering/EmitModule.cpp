@@ -233,7 +233,7 @@ private:
     std::vector<uint64_t> shape(type.getShape().begin(), type.getShape().end());
     states.push_back(fb::CreateState(b, b.CreateString(state.getName().str()), *dtypeOf(type.getElementType()),
                                      b.CreateVector(shape), static_cast<fb::StateKind>(state.getKind()), state.getRatio(),
-                                     state.getOverlap()));
+                                     state.getOverlap(), state.getColumns(type), state.getQuantized(), state.getBits()));
     return static_cast<uint32_t>(entry->second.first);
   }
 
@@ -319,7 +319,7 @@ private:
     auto memref = cast<MemRefType>(type);
     auto dtype = dtypeOf(memref.getElementType());
     if (place.kind == fb::BindingKind::State || memref.getRank() == 0 || memref.getDimSize(0) != entryRows || launches.empty() ||
-        (dtype != fb::DType::F32 && dtype != fb::DType::I32))
+        (dtype != fb::DType::F32 && dtype != fb::DType::BF16 && dtype != fb::DType::I32))
       return;
     std::vector<uint64_t> shape(memref.getShape().begin(), memref.getShape().end());
     fb::Binding binding(place.offset, byteSize(memref), place.index, place.kind);

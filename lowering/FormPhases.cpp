@@ -139,7 +139,8 @@ private:
             destination = func.getArgument(func.getNumArguments() - terminator->getNumOperands() + use.getOperandNumber());
         if (!destination) {
           auto type = cast<RankedTensorType>(result.getType());
-          destination = tensor::EmptyOp::create(b, loc, type.getShape(), type.getElementType());
+          // Not a tensor.empty: cse would make one of those of several phases.
+          destination = bufferization::AllocTensorOp::create(b, loc, type, ValueRange());
         }
         escapes.push_back({result, destination});
       }

@@ -171,12 +171,13 @@ def SelectTemplatesPass : Pass<"v4-select-templates", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::tensor::TensorDialect"];
 }
 
-def SplitKeysPass : Pass<"v4-split-keys", "::mlir::func::FuncOp"> {
-  let summary = "cut the keys of attention and indexer into parts when rows are few";
+def SplitReductionsPass : Pass<"v4-split-reductions", "::mlir::func::FuncOp"> {
+  let summary = "cut reductions into parts when rows are few";
   let description = [{
-    `v4.sparse_attention` and `v4.index_top_k` of few rows become two phases each: a grid over rows and parts of the keys, so that a row alone
-    occupies all threads and every key is read once for all heads, and a grid that combines the parts in order. The number of parts follows
-    from the shapes; which keys belong to a part, from the number of keys that a row sees. Calls of many rows stay; their tiles are whole rows.
+    `v4.sparse_attention`, `v4.index_top_k` and `v4.hc_pre` of few rows become two phases each: a grid over rows and parts of the keys (of
+    `v4.hc_pre`: of the columns), so that a row alone occupies all threads and every key is read once for all heads, and a grid that combines
+    the parts in order. The number of parts follows from the shapes; which keys belong to a part, from the number of keys that a row sees.
+    Calls of many rows stay; their tiles are whole rows.
 
     ```mlir
     %0 = v4.sparse_attention %q, %ring, %sink, %positions, %span window 128 scale 0.125 : (tensor<1x64x64xf32>, ..) -> tensor<1x64x64xf32>
@@ -218,6 +219,14 @@ def VerifyStagePass : Pass<"v4-verify-stage", "::mlir::ModuleOp"> {
   let summary = "check what the IR may hold at the end of a stage";
   let description = [{ The contract of each stage (docs/architecture.md). An error names the pass that should have removed the offender. }];
   let options = [Option<"stage", "stage", "std::string", "\"model\"", "model, graph, groups, tiles, buffers or kernels">];
+}
+
+def StoreBf16AsIntegersPass : Pass<"v4-store-bf16-as-integers"> {
+  let summary = "bf16 that is only moved, as i16";
+  let description = [{
+    Types and constants of bf16 become i16 of the same bits, in ops of the LLVM dialect that compute nothing with them: arithmetic was
+    expanded to integers before. Where the processor has no bf16, LLVM would convert every element that it moves, by a library call.
+  }];
 }
 
 def WidenNarrowFloatsPass : Pass<"v4-widen-narrow-floats"> {

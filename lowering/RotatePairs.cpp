@@ -54,11 +54,15 @@ private:
     if (head)
       place.push_back(head);
     place.push_back(index(first));
-    auto pairsType = VectorType::get({2 * half}, type.getElementType()), halfType = VectorType::get({half}, type.getElementType());
+    auto pairsType = VectorType::get({2 * half}, type.getElementType()), halfType = VectorType::get({half}, b.getF32Type());
+    bool wide = type.getElementType().isF32();
     auto read = [&](Value source, ValueRange indices, VectorType vector) -> Value {
       return vector::TransferReadOp::create(b, vector, source, indices, std::nullopt, ArrayRef<bool>{true});
     };
-    auto split = vector::DeinterleaveOp::create(b, read(op.getInput(), place, pairsType));
+    Value input = read(op.getInput(), place, pairsType);
+    if (!wide)
+      input = arith::ExtFOp::create(b, pairsType.clone(b.getF32Type()), input);
+    auto split = vector::DeinterleaveOp::create(b, input);
     Value cos = read(op.getTable(), {row, index(0), index(0)}, halfType), sin = read(op.getTable(), {row, index(1), index(0)}, halfType);
     auto mul = [&](Value x, Value by) -> Value { return arith::MulFOp::create(b, x, by); };
     Value a = split.getRes1(), c = split.getRes2(), newA, newC;
@@ -70,6 +74,8 @@ private:
       newC = arith::AddFOp::create(b, mul(c, cos), mul(a, sin));
     }
     Value pairs = vector::InterleaveOp::create(b, newA, newC);
+    if (!wide)
+      pairs = arith::TruncFOp::create(b, pairsType, pairs);
     Value written = vector::TransferWriteOp::create(b, pairs, loop.getRegionIterArgs()[0], place, ArrayRef<bool>{true}).getResult();
     scf::YieldOp::create(b, written);
     op.replaceAllUsesWith(loop.getResult(0));

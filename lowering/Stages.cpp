@@ -56,7 +56,7 @@ static void buildTiles(OpPassManager &pm) {
   pm.addPass(createOutlineGroupsPass());
   OpPassManager &func = pm.nest<ModuleOp>().nest<func::FuncOp>();
   // 2. Ops are cut into tiles while they are still v4 ops: only they know their loops.
-  func.addPass(createSplitKeysPass());
+  func.addPass(createSplitReductionsPass());
   func.addPass(createFormPhasesPass());
   // 3. A tile is replaced by its definition, then tiled to registers and vectorised.
   func.addPass(createSelectTemplatesPass());
@@ -101,7 +101,7 @@ static void buildKernels(OpPassManager &pm, const LoweringOptions &options) {
   // 2. Vectors to the machine's: one dimension, no narrow floats, no library calls.
   func.addPass(createFlattenVectorsPass());
   func.addPass(createWidenNarrowFloatsPass());
-  func.addPass(arith::createArithExpandOpsPass({.includeBf16 = false, .includeF8E8M0 = true, .includeF4E2M1 = false}));
+  func.addPass(arith::createArithExpandOpsPass({.includeBf16 = true, .includeF8E8M0 = true, .includeF4E2M1 = false}));
   func.addPass(createApproximateMathPass());
   func.addPass(vector::createLowerVectorMultiReductionPass(vector::VectorMultiReductionLowering::InnerReduction));
   func.addPass(createCanonicalizerPass());
@@ -127,6 +127,8 @@ static void buildKernels(OpPassManager &pm, const LoweringOptions &options) {
   kernel.addPass(createConvertFuncToLLVMPass(functions));
   kernel.addPass(createConvertControlFlowToLLVMPass());
   kernel.addPass(createUBToLLVMConversionPass());
+  if (!StringRef(options.features).contains("avx512bf16"))
+    kernel.addPass(createStoreBf16AsIntegersPass());
   kernel.addPass(createReconcileUnrealizedCastsPass());
 }
 

@@ -5,6 +5,7 @@
 #include "runtime/ModuleVerify.h"
 #include "runtime/Checked.h"
 #include "runtime/Layout.h"
+#include "runtime/StateRows.h"
 
 #include <algorithm>
 #include <cstring>
@@ -175,6 +176,27 @@ private:
     return {};
   }
 
+  /// Element type, and the form of packed rows.
+  Status verifyStateRows(const std::string &where, const fbs::State &state) {
+    bool cache = state.kind() == StateKind::Window || state.kind() == StateKind::Entries;
+    bool packed = state.dtype() == DType::I8;
+    if (state.dtype() != DType::F32 && !(cache && (packed || state.dtype() == DType::BF16)))
+      return bad(where, "state of type ", dtypeName(state.dtype()), " is not supported by this runtime");
+    StateRows form(state);
+    if (form.bits != 0 && form.bits != 4 && form.bits != 8)
+      return bad(where, "codes of ", form.bits, " bits are unknown");
+    if ((form.quantized != 0) != (form.bits != 0) || (packed && form.bits == 0) ||
+        (state.dtype() == DType::F32 && form.bits != 0))
+      return bad(where, form.quantized, " quantised columns of ", form.bits, " bits do not fit its type");
+    if (form.quantized > form.columns || form.quantized % form.block())
+      return bad(where, form.quantized, " quantised columns of ", form.columns, " are no whole blocks of ",
+                 form.block());
+    uint64_t width = state.shape()->Get(1), expected = packed ? form.packedBytes() : form.columns;
+    if (width != expected)
+      return bad(where, "rows of ", width, packed ? " bytes" : " columns", " where ", expected, " are needed");
+    return {};
+  }
+
   Status verifyStates() {
     std::set<std::string_view> names;
     const auto *states = module.states();
@@ -186,14 +208,13 @@ private:
       if (text(state.name()) == "position" || text(state.name()) == "mtp.hidden")
         return bad(where, "the name has another meaning in a state file");
       V4_RETURN_IF_ERROR(checkShape(where, state.dtype(), state.shape(), bytes));
-      if (state.dtype() != DType::F32)
-        return bad(where, "state of type ", dtypeName(state.dtype()), " is not supported by this runtime");
       if (state.shape()->size() != 2)
         return bad(where, "shape ", shapeText(*state.shape()), " is not of rank 2");
       if (state.kind() < StateKind::MIN || state.kind() > StateKind::MAX)
         return bad(where, "state kind ", static_cast<unsigned>(state.kind()), " is unknown");
       if ((state.kind() == StateKind::Window) != (state.ratio() == 0))
         return bad(where, "ratio ", state.ratio(), " does not fit its kind");
+      V4_RETURN_IF_ERROR(verifyStateRows(where, state));
       uint64_t rows = state.shape()->Get(0);
       if (state.kind() == StateKind::Entries && rows < model->max_context() / state.ratio())
         return bad(where, rows, " entries of ", state.ratio(), " tokens are too few for max_context ",
@@ -329,6 +350,21 @@ private:
     return entry.kind() == EntryKind::Decode || entry.kind() == EntryKind::MtpDecode;
   }
 
+  /// The residual is f32 or bf16, the same in all entries.
+  Status findHiddenType(const std::string &where, const fbs::Entry &entry) {
+    for (const auto *values : {entry.inputs(), entry.outputs()})
+      for (size_t i = 0; values && i != values->size(); ++i) {
+        const fbs::Value &value = *values->Get(i);
+        if (text(value.name()) != "hidden" || (value.dtype() != DType::F32 && value.dtype() != DType::BF16))
+          continue;
+        if (hiddenType && *hiddenType != value.dtype())
+          return bad(where, "'hidden' is ", dtypeName(value.dtype()), " here and ", dtypeName(*hiddenType),
+                     " in another entry");
+        hiddenType = value.dtype();
+      }
+    return {};
+  }
+
   /// What the session fills and reads is fixed by the format, so inputs and outputs are compared with that list.
   Status verifyValues(const std::string &where, const fbs::Entry &entry) {
     uint64_t rows = entry.rows();
@@ -344,7 +380,8 @@ private:
     std::vector<Want> inputs = {
         {"tokens", DType::I32, {rows}}, {"positions", DType::I32, {rows}}, {"span", DType::I32, span}};
     std::vector<Want> outputs = {{"logits", DType::F32, {logitsRows, model->vocab_size()}}};
-    Want hidden = {"hidden", DType::F32, {rows, model->streams(), model->hidden_size()}};
+    V4_RETURN_IF_ERROR(findHiddenType(where, entry));
+    Want hidden = {"hidden", hiddenType.value_or(DType::F32), {rows, model->streams(), model->hidden_size()}};
     if (isMtp(entry))
       inputs.push_back(hidden);
     else if (model->mtp())
@@ -495,6 +532,7 @@ private:
   const fbs::Module &module;
   const fbs::Model *model = nullptr;
   bool onCpu = false;
+  std::optional<DType> hiddenType;
   uint64_t stateTotal = 0;
   std::vector<uint64_t> parameterBytes, stateBytes, inputBytes, outputBytes;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Splits a prompt into entry calls, fills their inputs, runs their launches, and keeps the state between calls.
 #include "runtime/Session.h"
+#include "runtime/StateRows.h"
 
 #include <algorithm>
 #include <atomic>
@@ -128,7 +129,8 @@ Status Session::allocate() {
     uint64_t bytes = arrayBytes(stateInfo(i).dtype(), *stateInfo(i).shape()) * slotCount();
     total += (bytes + stateAlignment - 1) / stateAlignment * stateAlignment;
   }
-  uint64_t rows = module->maxRows(), hidden = model().mtp() ? hiddenFloats() * 4 : 0;
+  uint64_t hiddenBytes = hiddenType() == fbs::DType::BF16 ? 2 : 4;
+  uint64_t rows = module->maxRows(), hidden = model().mtp() ? hiddenFloats() * hiddenBytes : 0;
   V4_RETURN_IF_ERROR(take(stateMemory, total, "the state"));
   V4_RETURN_IF_ERROR(take(arena, module->arenaBytes(), "the arena"));
   V4_RETURN_IF_ERROR(take(tokenRows, rows * 4, "tokens"));
@@ -142,29 +144,28 @@ Status Session::allocate() {
   slots.resize(slotCount());
   for (uint32_t i = 0; i != slotCount(); ++i) {
     slots[i].lastLogits.resize(model().vocab_size());
-    slots[i].lastHidden.resize(hidden / 4);
+    slots[i].lastHidden.resize(hidden);
     reset(i);
   }
   return {};
 }
 
-float *Session::stateOf(size_t state, uint32_t slot) const {
-  uint64_t bytes = arrayBytes(stateInfo(state).dtype(), *stateInfo(state).shape());
-  return reinterpret_cast<float *>(states[state] + slot * bytes);
+std::byte *Session::stateOf(size_t state, uint32_t slot) const {
+  return states[state] + slot * arrayBytes(stateInfo(state).dtype(), *stateInfo(state).shape());
 }
 
 void Session::reset(uint32_t slot) {
   for (size_t i = 0; i != states.size(); ++i) {
     const fbs::State &state = stateInfo(i);
-    float *data = stateOf(i, slot);
+    std::byte *data = stateOf(i, slot);
     if (state.kind() == StateKind::ScoreRows)
-      std::fill_n(data, state.shape()->Get(0) * state.shape()->Get(1), -std::numeric_limits<float>::infinity());
+      std::fill_n(reinterpret_cast<float *>(data), state.shape()->Get(0) * state.shape()->Get(1),
+                  -std::numeric_limits<float>::infinity());
     else
-      stateMemory.clear(static_cast<uint64_t>(reinterpret_cast<std::byte *>(data) - stateMemory.data()),
-                        arrayBytes(state.dtype(), *state.shape()));
+      stateMemory.clear(static_cast<uint64_t>(data - stateMemory.data()), arrayBytes(state.dtype(), *state.shape()));
   }
   Slot &empty = slots[slot];
-  std::fill(empty.lastHidden.begin(), empty.lastHidden.end(), 0.0f);
+  std::fill(empty.lastHidden.begin(), empty.lastHidden.end(), std::byte(0));
   empty.length = 0;
   empty.haveLogits = false;
   empty.mtpReady = true;
@@ -241,6 +242,14 @@ void Session::prepare(const fbs::Entry &entry) {
     return std::make_pair(a.tap->launch(), a.tap) < std::make_pair(b.tap->launch(), b.tap);
   });
   entries.push_back(std::move(prepared));
+}
+
+fbs::DType Session::hiddenType() const {
+  for (const fbs::Entry *entry : *module->target().entries())
+    for (const fbs::Value *output : *entry->outputs())
+      if (output->name()->string_view() == "hidden")
+        return output->dtype();
+  return fbs::DType::F32;
 }
 
 Session::PreparedEntry &Session::pick(bool mtp, uint64_t tokens) {
@@ -341,13 +350,13 @@ void Session::runMtp(std::span<const Feed> mainFeeds) {
         feeds.push_back(feed);
     }
   PreparedEntry *entry = feeds.empty() ? nullptr : &pick(true, feeds.front().tokens.size());
-  size_t row = hiddenFloats();
-  const float *fresh = reinterpret_cast<const float *>(hiddenOut.data());
-  float *input = reinterpret_cast<float *>(hiddenIn.data());
+  size_t row = slots.front().lastHidden.size();
+  const std::byte *fresh = hiddenOut.data();
+  std::byte *input = hiddenIn.data();
   for (const Feed &feed : feeds) {
     const Feed &main =
         *std::find_if(mainFeeds.begin(), mainFeeds.end(), [&](const Feed &other) { return other.slot == feed.slot; });
-    float *to = input + (isDecode(*entry->entry) ? feed.slot : 0) * row;
+    std::byte *to = input + (isDecode(*entry->entry) ? feed.slot : 0) * row;
     size_t waiting = main.start == 0 ? 0 : 1;
     std::copy_n(slots[feed.slot].lastHidden.data(), waiting * row, to);
     std::copy_n(fresh + main.row * row, (feed.tokens.size() - waiting) * row, to + waiting * row);
@@ -365,8 +374,8 @@ void Session::runMtp(std::span<const Feed> mainFeeds) {
 void Session::bindSlot(PreparedEntry &entry, uint32_t slot) {
   for (auto [binding, state] : entry.stateBindings) {
     uint64_t offset = static_cast<uint64_t>(static_cast<std::byte *>(entry.bindings[binding]) -
-                                            reinterpret_cast<std::byte *>(stateOf(state, entry.slot)));
-    entry.bindings[binding] = reinterpret_cast<std::byte *>(stateOf(state, slot)) + offset;
+                                            stateOf(state, entry.slot));
+    entry.bindings[binding] = stateOf(state, slot) + offset;
   }
   entry.slot = slot;
 }
@@ -472,7 +481,7 @@ void Session::reportLogits(const PreparedEntry &prepared, std::span<const Feed> 
 // ---- State files ---------------------------------------------------------------------------------------------------
 
 Session::StateView Session::view(const fbs::State &state, uint64_t tokens) const {
-  uint64_t capacity = state.shape()->Get(0), columns = state.shape()->Get(1), ratio = state.ratio();
+  uint64_t capacity = state.shape()->Get(0), columns = StateRows(state).columns, ratio = state.ratio();
   // The MTP block has seen one token less.
   if (state.name()->string_view().starts_with("mtp.") && tokens)
     tokens -= 1;
@@ -513,15 +522,21 @@ Status Session::save(uint32_t slot, const std::string &path) const {
   V4_RETURN_IF_ERROR(file->write(&position, sizeof position));
   for (size_t i = 0; i != states.size(); ++i) {
     StateView shape = view(stateInfo(i), length);
-    const float *data = stateOf(i, slot);
-    std::vector<float> filler(shape.columns, shape.filler);
-    for (uint64_t row = 0; row != shape.rows; ++row)
-      V4_RETURN_IF_ERROR(
-          file->write(shape.live(row) ? data + row * shape.columns : filler.data(), shape.columns * sizeof(float)));
+    StateRows form(stateInfo(i));
+    std::vector<float> values(shape.columns);
+    for (uint64_t row = 0; row != shape.rows; ++row) {
+      if (shape.live(row))
+        form.read(stateOf(i, slot) + row * form.rowBytes, values.data());
+      else
+        std::fill(values.begin(), values.end(), shape.filler);
+      V4_RETURN_IF_ERROR(file->write(values.data(), values.size() * sizeof(float)));
+    }
   }
-  const std::vector<float> &hidden = slots[slot].lastHidden;
-  if (tensors.back().name == "mtp.hidden")
-    V4_RETURN_IF_ERROR(file->write(hidden.data(), hidden.size() * sizeof(float)));
+  if (tensors.back().name == "mtp.hidden") {
+    std::vector<float> values(hiddenFloats());
+    StateRows(hiddenType(), values.size()).read(slots[slot].lastHidden.data(), values.data());
+    V4_RETURN_IF_ERROR(file->write(values.data(), values.size() * sizeof(float)));
+  }
   return file->commit();
 }
 
@@ -529,16 +544,18 @@ Status Session::fillState(size_t index, uint32_t slot, uint64_t tokens, const St
   const fbs::State &state = stateInfo(index);
   StateView shape = view(state, tokens);
   std::string name = state.name()->str();
+  StateRows form(state);
+  std::vector<float> values(shape.columns);
   for (uint64_t row = 0; row != shape.rows; ++row) {
-    float *out = stateOf(index, slot) + row * shape.columns;
-    if (!shape.live(row)) {
-      std::fill_n(out, shape.columns, shape.filler);
-      continue;
+    if (shape.live(row)) {
+      reader(name, row * shape.columns, shape.columns, values.data());
+      if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); }))
+        return invalid("state tensor '", name, "', row ", row, ": NaN or infinity where ", tokens,
+                       " tokens have left a value");
+    } else {
+      std::fill(values.begin(), values.end(), shape.filler);
     }
-    reader(name, row * shape.columns, shape.columns, out);
-    if (!std::all_of(out, out + shape.columns, [](float value) { return std::isfinite(value); }))
-      return invalid("state tensor '", name, "', row ", row, ": NaN or infinity where ", tokens,
-                     " tokens have left a value");
+    form.write(values.data(), stateOf(index, slot) + row * form.rowBytes);
   }
   return {};
 }
@@ -609,12 +626,13 @@ Status Session::loadState(uint32_t slot, const SafetensorsFile &file) {
         std::memcpy(out, bytes.data(), count * sizeof(float));
       }));
   if (hidden) {
-    std::vector<float> &last = slots[slot].lastHidden;
-    std::memcpy(last.data(), file.bytes(*hidden).data(), last.size() * sizeof(float));
-    if (!std::all_of(last.begin(), last.end(), [](float value) { return std::isfinite(value); })) {
+    std::vector<float> values(hiddenFloats());
+    std::memcpy(values.data(), file.bytes(*hidden).data(), values.size() * sizeof(float));
+    if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); })) {
       reset(slot);
       return invalid("state tensor 'mtp.hidden' holds NaN or infinity");
     }
+    StateRows(hiddenType(), values.size()).write(values.data(), slots[slot].lastHidden.data());
     slots[slot].mtpReady = true;
   }
   return {};

@@ -48,7 +48,7 @@ private:
   struct Slot {
     uint64_t length = 0;
     std::vector<float> lastLogits;
-    std::vector<float> lastHidden; // residual of the newest token: the MTP block is one token behind
+    std::vector<std::byte> lastHidden; // residual of the newest token: the MTP block is one token behind
     bool haveLogits = false;
     bool mtpReady = true;
   };
@@ -102,13 +102,15 @@ private:
   PreparedEntry &pick(bool mtp, uint64_t tokens);
   void run(std::span<Feed> feeds);
   void runMtp(std::span<const Feed> feeds);
+  /// Element type of the residual between the main entries and those of the MTP block.
+  fbs::DType hiddenType() const;
   size_t hiddenFloats() const { return size_t(model().streams()) * model().hidden_size(); }
   void bindSlot(PreparedEntry &entry, uint32_t slot);
   void runEntry(PreparedEntry &entry, std::span<Feed> feeds);
   const float *logitsOf(const PreparedEntry &entry, const Feed &feed, size_t token) const;
   void reportLogits(const PreparedEntry &entry, std::span<const Feed> feeds);
   void reportTaps(const PreparedEntry &entry, size_t &next, uint32_t launch, std::span<const Feed> feeds);
-  float *stateOf(size_t state, uint32_t slot) const;
+  std::byte *stateOf(size_t state, uint32_t slot) const;
   StateView view(const fbs::State &state, uint64_t tokens) const;
   std::vector<TensorInfo> stateTensors(uint32_t slot, uint64_t tokens) const;
   Status fillState(size_t index, uint32_t slot, uint64_t tokens, const StateReader &reader);

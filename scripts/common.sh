@@ -2,7 +2,7 @@
 # What the scripts share: packages and builds. Sourced, not run; the caller has set -e and is at the root of the tree.
 
 # Debian 12 has all of them; LLVM 22 comes with its security updates.
-v4_packages=(ca-certificates ccache clang-22 cmake flatbuffers-compiler git libclang-rt-22-dev libflatbuffers-dev libgtest-dev
+v4_packages=(ca-certificates ccache clang-22 cmake flatbuffers-compiler git libbenchmark-dev libclang-rt-22-dev libflatbuffers-dev libgtest-dev
   libmlir-22-dev lld-22 llvm-22 llvm-22-dev llvm-22-tools mlir-22-tools ninja-build nlohmann-json3-dev python3)
 
 v4_say() { printf '==> %s\n' "$*"; }

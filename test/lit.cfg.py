@@ -22,7 +22,7 @@ import lit.formats
 config.name = "v4c"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir", ".test"]
-config.excludes = ["Inputs", "CMakeLists.txt", "configs", "golden", "runtime", "fuzz"]
+config.excludes = ["Inputs", "CMakeLists.txt", "bench", "configs", "golden", "runtime", "fuzz"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = os.path.join(config.v4_build_dir, "test")
 

@@ -100,13 +100,22 @@ Progress::~Progress() {
     std::fprintf(stderr, "\r\033[K");
 }
 
-void Progress::advance(uint64_t bytes) {
-  done += bytes;
+void Progress::reach(uint64_t bytes) {
+  done = bytes;
   if (!terminal || seconds() < next)
     return;
   double elapsed = seconds() - started;
   uint64_t rate = elapsed > 0 ? static_cast<uint64_t>(static_cast<double>(done) / elapsed) : 0;
   draw(concat(sizeText(done), " of ", sizeText(total), ", ", sizeText(rate), "/s"));
+}
+
+void Progress::count(uint64_t number, uint64_t all, std::string_view things) {
+  if (!terminal || seconds() < next)
+    return;
+  double elapsed = seconds() - started;
+  std::array<char, 32> rate;
+  std::snprintf(rate.data(), rate.size(), "%.1f", elapsed > 0 ? static_cast<double>(number) / elapsed : 0.0);
+  draw(concat(number, " of ", all, " ", things, ", ", rate.data(), "/s"));
 }
 
 void Progress::say(std::string_view text) {

@@ -32,7 +32,11 @@ public:
   Progress(const Progress &) = delete;
   Progress &operator=(const Progress &) = delete;
 
-  void advance(uint64_t bytes);
+  void advance(uint64_t bytes) { reach(done + bytes); }
+  /// `bytes` are done in all.
+  void reach(uint64_t bytes);
+  /// `number` of `all` things are done.
+  void count(uint64_t number, uint64_t all, std::string_view things);
   void say(std::string_view text);
 
 private:

@@ -33,12 +33,13 @@ ToolSpec toolSpec() {
   tool.positionalName = "M.v4m (compile one with v4c)";
   tool.examples = {
       {"v4-run m.v4m --weights=ckpt --tokens=1,2,3 --generate=8", "continue a prompt greedily"},
+      {"v4-run m.v4m --weights=packed.safetensors --tokens=1,2,3", "weights from v4-pack: mapped as they are"},
       {"v4-run m.v4m --case=golden/tiny-bf16", "compare tokens and logits with a stored case"},
       {"v4-run b.v4m --weights=ckpt --tokens=1,2 --tokens=7 --generate=8", "two sequences, of v4c --slots=2"},
       {"v4-run m.v4m --weights=ckpt --tokens=@p.npy --generate=64 --profile", "where the time goes, by kernel"},
   };
   tool.options = {
-      {"weights", "CHECKPOINT", "input", "checkpoint directory; every tensor is checked against the module"},
+      {"weights", "PATH", "input", "checkpoint directory, or a file of v4-pack; checked against the module"},
       {"tokens", "LIST", "input", "prompt: 1,2,3 or @F.npy (int32 or int64, one dimension); repeat it: one per slot",
        true},
       {"load-state", "FILE", "input", "start from a state file instead of an empty sequence (once per slot)", true},
@@ -326,7 +327,9 @@ struct Recorder {
 struct Case {
   std::vector<int32_t> prompt, generated;
   std::optional<uint64_t> statePosition;
-  double bound = 0;
+  Rule rule;            // of the logits
+  const char *expected; // the file that they are compared with
+  bool sameTokens;      // whether tokens are generated and must be equal; else the stored ones are fed
 };
 
 Status readTokens(const json::Value &root, std::string_view key, std::vector<int32_t> &out) {
@@ -356,12 +359,35 @@ Expected<Case> readCase(const std::string &directory, std::string_view numerics)
       return invalid(path, ": 'state_position' is not a whole number from 0");
     out.statePosition = position->number;
   }
-  const json::Value *mode = root->find(numerics), *bound = mode ? mode->find("max_abs_over_max_logit") : nullptr;
-  if (numerics != "f32" || !bound || !bound->isNumber())
-    return invalid(path, ": there is no bound to check numerics '", numerics,
-                   "' against; compile the module with "
-                   "--numerics=f32");
-  out.bound = bound->real;
+  struct Mode {
+    std::string_view numerics, bound;
+    const char *expected;
+  };
+  static constexpr Mode modes[] = {{"f32", "max_abs_over_max_logit", "logits_f32.npy"},
+                                   {"reference", "median_cosine", "logits_reference.npy"},
+                                   {"fast", "median_cosine_to_f32", "logits_f32.npy"}};
+  const json::Value *object = root->find(numerics), *bound = nullptr;
+  for (const Mode &mode : modes)
+    if (object && mode.numerics == numerics) {
+      bound = object->find(mode.bound);
+      out.expected = mode.expected;
+    }
+  if (!bound || !bound->isNumber()) {
+    std::string others;
+    for (const Mode &mode : modes)
+      if (const json::Value *other = root->find(mode.numerics); other && other->find(mode.bound))
+        others += concat(others.empty() ? "" : " or ", "--numerics=", mode.numerics);
+    return invalid(path, ": there is no bound to check numerics '", numerics, "' against; compile the module with ",
+                   others.empty() ? "another case in mind" : others);
+  }
+  out.sameTokens = numerics == "f32";
+  out.rule.cosine = !out.sameTokens;
+  out.rule.bound = bound->real;
+  constexpr std::string_view share = "share_of_positions_with_cosine_";
+  for (const auto &[key, value] : object->members)
+    if (std::string_view name = key; out.rule.cosine && name.starts_with(share) && value.isNumber() &&
+                                     parseReal(name.substr(share.size()), out.rule.shareCosine))
+      out.rule.share = value.real;
   return out;
 }
 
@@ -504,6 +530,7 @@ public:
     V4_RETURN_IF_ERROR(loadModule());
     V4_RETURN_IF_ERROR(readInputs());
     V4_RETURN_IF_ERROR(checkModule());
+    V4_RETURN_IF_ERROR(loadWeights());
     V4_RETURN_IF_ERROR(createSession());
     V4_RETURN_IF_ERROR(openFiles());
     V4_RETURN_IF_ERROR(generate());
@@ -573,19 +600,36 @@ private:
     return {};
   }
 
-  Status createSession() {
-    v4_weights *loadedWeights = nullptr;
-    V4_RETURN_IF_ERROR(take(v4_weights_load(module.get(), command.weights.c_str(), nullptr, &loadedWeights)));
-    weights.reset(loadedWeights);
-
-    // Sizes first: a run that needs too much memory should say so before it takes it.
+  /// Sizes first: a run that needs too much memory should say so before it takes it.
+  Status loadWeights() {
     std::string slots = info.slots > 1 ? concat(" for ", info.slots, " slots") : std::string();
     std::fprintf(stderr, "arena: %llu bytes\nstate: %llu bytes%s (cache %llu, compressor rows %llu)\n",
                  static_cast<unsigned long long>(info.arena_bytes),
                  static_cast<unsigned long long>(info.state_cache_bytes + info.state_rows_bytes), slots.c_str(),
                  static_cast<unsigned long long>(info.state_cache_bytes),
                  static_cast<unsigned long long>(info.state_rows_bytes));
+    std::optional<Progress> progress;
+    v4_weights_options weightsOptions = {};
+    weightsOptions.struct_size = sizeof weightsOptions;
+    weightsOptions.threads = static_cast<uint32_t>(command.threads);
+    weightsOptions.user = &progress;
+    weightsOptions.progress = [](void *user, uint64_t done, uint64_t total) {
+      auto &progress = *static_cast<std::optional<Progress> *>(user);
+      if (!progress) {
+        std::fprintf(stderr, "packed weights: %llu bytes\n", static_cast<unsigned long long>(total));
+        progress.emplace("loading", total);
+      }
+      if (total)
+        progress->reach(done);
+      return 0;
+    };
+    v4_weights *loaded = nullptr;
+    V4_RETURN_IF_ERROR(take(v4_weights_load(module.get(), command.weights.c_str(), &weightsOptions, &loaded)));
+    weights.reset(loaded);
+    return {};
+  }
 
+  Status createSession() {
     std::vector<const char *> taps;
     for (const std::string &tap : command.taps)
       taps.push_back(tap.c_str());
@@ -673,11 +717,11 @@ private:
     if (options.has("expect"))
       V4_RETURN_IF_ERROR(compare("logits" + of(slot), given("expect", slot), command.rule, rows, sequence.expected));
     if (golden) {
-      Rule rule;
-      rule.bound = golden->bound;
-      V4_RETURN_IF_ERROR(compare("logits", command.casePath + "/logits_f32.npy", rule, rows, sequence.expected));
+      Rule rule = golden->rule;
+      V4_RETURN_IF_ERROR(
+          compare("logits", command.casePath + "/" + golden->expected, rule, rows, sequence.expected));
       std::string mtpPath = command.casePath + "/mtp_logits_f32.npy";
-      if (mtp && ::access(mtpPath.c_str(), F_OK) == 0)
+      if (mtp && std::string_view(golden->expected) == "logits_f32.npy" && ::access(mtpPath.c_str(), F_OK) == 0)
         V4_RETURN_IF_ERROR(compare("mtp logits", mtpPath, rule, sequence.prompt.size() - 1, sequence.mtpExpected));
     }
     return {};
@@ -696,8 +740,14 @@ private:
       V4_RETURN_IF_ERROR(std::move(recorder.failure));
     }
     std::vector<int32_t> tokens(info.slots, -1);
+    Progress progress("generating");
     for (uint64_t i = 0; i != command.generate; ++i) {
+      progress.count(i, command.generate, "tokens");
       for (uint32_t slot = 0; slot != recorder.sequences.size(); ++slot) {
+        if (golden && !golden->sameTokens) {
+          tokens[slot] = golden->generated[i];
+          continue;
+        }
         Sequence &sequence = recorder.sequences[slot];
         const float *logits = v4_session_logits(session.get(), slot);
         V4_RETURN_IF_ERROR(take(v4_sampler_pick(sequence.sampler.get(), logits, info.vocab_size, &tokens[slot])));
@@ -713,7 +763,7 @@ private:
   Status finish(bool &passed) {
     for (uint32_t slot = 0; slot != recorder.sequences.size(); ++slot) {
       Sequence &sequence = recorder.sequences[slot];
-      if (command.generate) {
+      if (!sequence.generated.empty()) {
         std::printf("tokens%s:", of(slot).c_str());
         for (int32_t token : sequence.generated)
           std::printf(" %d", token);
@@ -737,7 +787,7 @@ private:
     passed = true;
     for (Sequence &sequence : recorder.sequences) {
       const std::vector<int32_t> &generated = sequence.generated;
-      if (golden && generated != golden->generated) {
+      if (golden && golden->sameTokens && generated != golden->generated) {
         size_t i = static_cast<size_t>(
             std::mismatch(generated.begin(), generated.end(), golden->generated.begin()).first - generated.begin());
         std::printf("tokens: number %zu is %d, expected %d: FAILED\n", i, generated[i], golden->generated[i]);

@@ -40,16 +40,16 @@ static ToolSpec makeTool() {
   ToolSpec tool;
   tool.name = "v4c";
   tool.summary = "compile a DeepSeek-V4 checkpoint or graph to a module";
-  tool.usage = "CHECKPOINT|GRAPH.mlir --numerics=f32 -o M.v4m";
+  tool.usage = "CHECKPOINT|GRAPH.mlir -o M.v4m";
   tool.version = "v4c " V4_VERSION " (LLVM " LLVM_VERSION_STRING ", module format 1.0)";
   tool.positionalName = "CHECKPOINT|GRAPH.mlir";
   tool.minPositionals = 0;
   tool.maxPositionals = 1;
   tool.examples = {
-      {"v4c ckpt --numerics=f32 -o m.v4m", "compile for this CPU"},
-      {"v4c ckpt --numerics=f32 --report", "parameters, weight and state bytes"},
-      {"v4c ckpt --numerics=f32 --layer=csa --compile-to=groups", "print one layer's fusion groups"},
-      {"v4c g.mlir --numerics=f32 --compile-from=groups -o m.v4m", "go on from an edited stage"},
+      {"v4c ckpt -o m.v4m", "compile for this CPU"},
+      {"v4c ckpt --report", "parameters, weight and state bytes"},
+      {"v4c ckpt --layer=csa --compile-to=groups", "print one layer's fusion groups"},
+      {"v4c g.mlir --compile-from=groups -o m.v4m", "go on from an edited stage"},
   };
   const char *io = "Input and output", *graph = "Graph", *target = "Target", *stages = "Stages", *info = "Information";
   tool.options = {
@@ -64,8 +64,10 @@ static ToolSpec makeTool() {
        {"swa", "csa", "hca", "swa-hash", "csa-hash", "hca-hash", "swa-scored", "csa-scored", "hca-scored", "mtp", "head"}},
       {"target", "TARGET", target, "cpu, or cpu:PROCESSOR as LLVM names it (cpu:native)", false, {"cpu", "cpu:PROCESSOR"}},
       {"tune-for", "FILE", target, "figures of the machine, from v4-bench --probe --write-target=FILE"},
-      {"numerics", "MODE", target, "f32: no rounding below fp32 (required)", false, {"f32"}},
-      {"kv", "FORMAT", target, "format of the cache (f32)", false, {"f32"}},
+      {"numerics", "MODE", graph, "bf16 between ops, the official rounding points, or nothing below fp32 (fast)", false,
+       {"fast", "reference", "f32"}},
+      {"kv", "FORMAT", graph, "format of the cache; f32 goes with --numerics=f32 and nothing else (packed)", false,
+       {"packed", "bf16", "f32"}},
       {"plan", "NAME", target, "fusion strategy (basic)", false, {"none", "basic"}},
       {"compile-to", "STAGE", stages, "stop at the end of a stage (module)", false,
        {"model", "graph", "groups", "tiles", "buffers", "kernels", "module"}},
@@ -87,6 +89,8 @@ namespace {
 struct Job {
   std::string input, output;
   ImportOptions import;
+  std::string numerics, kv; // as spelled, or the defaults
+  bool numericsGiven = false, kvGiven = false;
   bool maxContextGiven = false;
   LoweringOptions lowering;
   std::string target = "native", tuneFor;
@@ -115,8 +119,16 @@ static std::string readOptions(const ParsedOptions &options, Job &job) {
   if (options.positionals.empty())
     return "no input; expected a checkpoint directory or a .mlir file";
   job.input = options.positionals[0];
-  if (!options.has("numerics"))
-    return "--numerics is missing; accepted: --numerics=f32";
+  std::string numerics = options.get("numerics", "fast"), kv = options.get("kv", numerics == "f32" ? "f32" : "packed");
+  if ((numerics == "f32") != (kv == "f32"))
+    return "--kv=" + kv + " does not go with --numerics=" + numerics + "; accepted: " +
+           (numerics == "f32" ? "f32" : "packed, bf16");
+  job.import.form = {numerics == "f32" ? Numerics::F32 : numerics == "reference" ? Numerics::Reference : Numerics::Fast,
+                     kv == "f32" ? KvFormat::F32 : kv == "bf16" ? KvFormat::BF16 : KvFormat::Packed};
+  job.numerics = numerics;
+  job.kv = kv;
+  job.numericsGiven = options.has("numerics");
+  job.kvGiven = options.has("kv");
   job.import.logitsAll = options.get("logits", "last") == "all";
   job.import.mtp = options.has("mtp");
   job.import.layer = options.get("layer");
@@ -333,7 +345,7 @@ static void writeReproducer(const Job &job) {
     }
   }
   llvm::errs() << "v4c: note: '" << path << "' holds the graph (no weights); this command fails the same way:\n  v4c " << path
-               << " --numerics=f32 --plan=" << job.lowering.plan << " --target=cpu:" << job.target << " -o /dev/null\n"
+               << " --plan=" << job.lowering.plan << " --target=cpu:" << job.target << " -o /dev/null\n"
                << "v4c: note: --mlir-pass-pipeline-crash-reproducer=FILE narrows it to one pass\n";
 }
 
@@ -389,8 +401,9 @@ public:
     emit.cpu = cpu;
     auto plan = (*module)->getAttrOfType<StringAttr>("v4.plan");
     emit.plan = plan ? plan.str() : "by hand";
-    emit.numerics = emit.kv = "f32";
-    emit.options = {"--kv=f32", "--numerics=f32", "--plan=" + emit.plan, "--target=cpu:" + cpu.cpu};
+    emit.numerics = job.numerics;
+    emit.kv = job.kv;
+    emit.options = {"--kv=" + emit.kv, "--numerics=" + emit.numerics, "--plan=" + emit.plan, "--target=cpu:" + cpu.cpu};
     if (auto options = (*module)->getAttrOfType<ArrayAttr>("v4.options"))
       for (auto option : options.getAsRange<StringAttr>())
         emit.options.push_back(option.str());
@@ -457,6 +470,15 @@ private:
     module = parseSourceFile<ModuleOp>(sources, &context);
     if (!module)
       return ExitCode::ExitRejected;
+    // A graph has its numerics in its types.
+    for (auto [name, value, given] : {std::tuple("numerics", &job.numerics, job.numericsGiven), {"kv", &job.kv, job.kvGiven}}) {
+      auto made = (*module)->getAttrOfType<StringAttr>(("v4." + Twine(name)).str());
+      if (made && given && made.getValue() != *value)
+        return fail("--" + Twine(name) + "=" + *value + ": '" + job.input + "' was made with --" + name + "=" + made.getValue(),
+                    ExitCode::ExitRejected);
+      if (made)
+        *value = made.str();
+    }
     return ExitCode::ExitOk;
   }
 

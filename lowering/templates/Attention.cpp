@@ -35,7 +35,6 @@ public:
   LogicalResult expand();
 
 private:
-  int64_t attribute(StringRef name) { return cast<IntegerAttr>(op->getAttr(name)).getInt(); }
   void findKeys();
   void loadBlock(Value first, Value count);
   void weigh(Value count);
@@ -112,7 +111,7 @@ void Attention::loadBlock(Value first, Value count) {
 
 void Attention::weigh(Value count) {
   Value zero = index(0);
-  Value factor = splat(f32s(), cast<FloatAttr>(op->getAttr("scale")).getValueAsDouble());
+  Value factor = splat(f32s(), number("scale"));
   // 1. Logits. Rows of the tile past `count` hold what was there before; nothing reads their logits.
   auto product = [&](Value group, int64_t size) {
     loop(zero, count, kKeys, [&](Value key) {
@@ -231,7 +230,8 @@ LogicalResult Attention::expand() {
   // A row of the tile has one more vector than channels: rows of a power of two would share few sets of the cache.
   tile = scratch({kBlock, (vectors + 1) * kVector}, element);
   logits = scratch({kBlock, groups * kVector}, element);
-  values = width % kVector ? scratch({heads, vectors * kVector}, element) : result;
+  bool inPlace = width % kVector == 0 && cast<MemRefType>(result.getType()).getElementType() == element;
+  values = inPlace ? result : scratch({heads, vectors * kVector}, element);
   for (Value *list : {&top, &sum, &shrink})
     *list = scratch({groups * kVector}, element);
   when(
@@ -312,7 +312,7 @@ LogicalResult v4::expandCombineAttention(KernelOp op, const TemplateTarget &targ
 
 bool v4::selectAttention(Operation *tile) {
   auto op = dyn_cast<SparseAttentionOp>(tile);
-  if (!op || op.getQuery().getType().getDimSize(0) != 1)
+  if (!op || op.getRounded() || op.getQuery().getType().getDimSize(0) != 1)
     return false;
   OpBuilder b(op);
   RankedTensorType type = op.getResult().getType();

@@ -374,15 +374,6 @@ constexpr int64_t kLeastRows = 17;
 /// A call of that many rows with this many experts per row may still touch each weight once.
 constexpr int64_t kLeastPairs = 129;
 
-static void replaceByKernel(Operation *op, StringRef name) {
-  OpBuilder b(op);
-  auto type = cast<RankedTensorType>(op->getResult(0).getType());
-  Value out = tensor::EmptyOp::create(b, op->getLoc(), type.getShape(), type.getElementType());
-  auto kernel = KernelOp::create(b, op->getLoc(), TypeRange(type), b.getStringAttr(name), op->getOperands(), out);
-  op->replaceAllUsesWith(kernel);
-  op->erase();
-}
-
 bool v4::selectGemm(Operation *op) {
   auto linear = dyn_cast<LinearOp>(op);
   if (!linear)
@@ -404,42 +395,15 @@ bool v4::selectGroupedGemm(Operation *op) {
   return true;
 }
 
-/// What `linear` and `grouped` rely on.
-static LogicalResult verifyOperands(KernelOp op, bool table) {
-  auto fail = [&](const Twine &expected) { return op.emitOpError() << "expected " << expected; };
-  ValueRange inputs = op.getInputs();
-  if (inputs.size() < 2 || op.getOutputs().size() != 1)
-    return fail("rows, a weight and one result");
-  auto x = cast<MemRefType>(inputs[0].getType()), w = cast<MemRefType>(inputs[1].getType()),
-       y = cast<MemRefType>(op.getOutputs()[0].getType());
-  int64_t rank = x.getRank();
-  if (rank != 2 && (table || rank != 3 || x.getDimSize(1) != 1))
-    return fail("rows [S, K] or of one group, [S, 1, K]");
-  if (w.getRank() != 4 + (table || rank == 3) || !PackedWeight::isPacked(w))
-    return fail("a packed weight");
-  ArrayRef<int64_t> shape = w.getShape().take_back(4);
-  int64_t inner = shape[1] * PackedWeight::perLine(PackedWeight::formatOf(w));
-  if (x.getShape().back() != inner || y.getRank() != rank || y.getShape().back() != 16 * shape[0])
-    return fail("rows of " + Twine(inner) + " and a result of " + Twine(16 * shape[0]) + " columns, as the weight");
-  for (MemRefType type : {x, y})
-    if (!type.getElementType().isF32() && !type.getElementType().isBF16())
-      return fail("rows and results of f32 or bf16");
-  size_t least = 2 + PackedWeight::hasScale(w) + (table ? 2 : 0);
-  if (inputs.size() < least || inputs.size() > least + table)
-    return fail(table ? "a scale where the format has one, experts, offsets and perhaps rows"
-                      : "a scale where the format has one");
-  return success();
-}
-
 LogicalResult v4::expandGemm(KernelOp op, const TemplateTarget &target) {
-  if (failed(verifyOperands(op, /*table=*/false)))
+  if (failed(verifyProduct(op, /*table=*/false)))
     return failure();
   Gemm(op, target).linear();
   return success();
 }
 
 LogicalResult v4::expandGroupedGemm(KernelOp op, const TemplateTarget &target) {
-  if (failed(verifyOperands(op, /*table=*/true)))
+  if (failed(verifyProduct(op, /*table=*/true)))
     return failure();
   Gemm(op, target).grouped();
   return success();

@@ -13,7 +13,6 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -346,16 +345,6 @@ void Gemv::grouped() {
   });
 }
 
-/// Replaces an op by a kernel of the same operands.
-static void replaceByKernel(Operation *op, StringRef name) {
-  ImplicitLocOpBuilder b(op->getLoc(), op);
-  auto type = cast<RankedTensorType>(op->getResult(0).getType());
-  Value out = tensor::EmptyOp::create(b, type.getShape(), type.getElementType());
-  auto kernel = KernelOp::create(b, type, b.getStringAttr(name), op->getOperands(), out);
-  op->replaceAllUsesWith(kernel);
-  op->erase();
-}
-
 bool v4::selectGemv(Operation *op) {
   auto linear = dyn_cast<LinearOp>(op);
   if (!linear || !isPackedWeight(linear.getWeight(), linear.getInput().getType().getRank() - 2) ||
@@ -370,21 +359,27 @@ bool v4::selectGemv(Operation *op) {
 
 bool v4::selectGroupedGemv(Operation *op) {
   auto linear = dyn_cast<GroupedLinearOp>(op);
+  if (!linear || !isPackedWeight(linear.getWeight(), 1))
+    return false;
   // Few rows per expert.
-  constexpr int64_t kMostOfExpert = 4;
-  if (!linear || !isPackedWeight(linear.getWeight(), 1) ||
-      linear.getResult().getType().getDimSize(0) > kMostOfExpert * linear.getExperts().getType().getDimSize(0))
+  constexpr int64_t kMostPairs = 128, kMostOfExpert = 4;
+  int64_t pairs = linear.getResult().getType().getDimSize(0), experts = linear.getExperts().getType().getDimSize(0);
+  if (pairs > std::max(kMostPairs, kMostOfExpert * experts))
     return false;
   replaceByKernel(op, "grouped_gemv");
   return true;
 }
 
 LogicalResult v4::expandGemv(KernelOp op, const TemplateTarget &target) {
+  if (failed(verifyProduct(op, /*table=*/false)))
+    return failure();
   Gemv(op, target).linear();
   return success();
 }
 
 LogicalResult v4::expandGroupedGemv(KernelOp op, const TemplateTarget &target) {
+  if (failed(verifyProduct(op, /*table=*/true)))
+    return failure();
   Gemv(op, target).grouped();
   return success();
 }

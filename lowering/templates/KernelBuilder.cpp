@@ -53,6 +53,18 @@ Value KernelBuilder::mulAdd(Value a, Value b, Value c) {
   return arith::AddFOp::create(*this, product, c, kContract);
 }
 
+Value KernelBuilder::widen(Value value) {
+  if (getElementTypeOrSelf(value.getType()).isF32())
+    return value;
+  Type type = getF32Type();
+  if (auto vector = dyn_cast<VectorType>(value.getType()))
+    type = vector.clone(type);
+  return arith::ExtFOp::create(*this, type, value);
+}
+Value KernelBuilder::sum(Value vector) {
+  return vector::ReductionOp::create(*this, vector::CombiningKind::ADD, vector, arith::FastMathFlags::reassoc);
+}
+
 Value KernelBuilder::scratch(ArrayRef<int64_t> shape, Type element) {
   OpBuilder::InsertionGuard guard(*this);
   setInsertionPointToStart(&op->getParentOfType<FunctionOpInterface>().getFunctionBody().front());
@@ -65,6 +77,11 @@ Value KernelBuilder::load(Value memory, ValueRange at, int64_t lanes) {
 }
 
 void KernelBuilder::store(Value value, Value memory, ValueRange at) {
+  Type element = cast<MemRefType>(memory.getType()).getElementType();
+  if (element.isBF16() && getElementTypeOrSelf(value.getType()).isF32()) {
+    auto vector = dyn_cast<VectorType>(value.getType());
+    value = arith::TruncFOp::create(*this, vector ? Type(vector.clone(element)) : element, value);
+  }
   if (isa<VectorType>(value.getType()))
     vector::StoreOp::create(*this, value, memory, at);
   else
@@ -114,15 +131,67 @@ SmallVector<Value> KernelBuilder::when(Value condition, ValueRange otherwise,
   return branch.getResults();
 }
 
+void KernelBuilder::unpackRow(Value source, ValueRange from, int64_t width, Value tile, Value to) {
+  CacheRow row = *CacheRow::fromBytes(width, cast<MemRefType>(source.getType()).getShape().back());
+  auto bytes = [&](Value column, int64_t lanes) {
+    SmallVector<Value> at(from);
+    at.push_back(column);
+    return load(source, at, lanes);
+  };
+  // 1. Blocks of codes with a scale each: the exponent of a power of two.
+  loop(index(0), index(row.blocks()), 1, [&](Value block) {
+    Value bits = arith::ExtUIOp::create(*this, i32s(1), bytes(add(block, row.scaleOffset()), 1));
+    Value exponent = arith::ShLIOp::create(*this, bits, splat(i32s(1), 23));
+    // The code of what is not a number.
+    Value invalid = compare(arith::CmpIPredicate::eq, bits, splat(i32s(1), 255));
+    Value scale = arith::BitcastOp::create(*this, f32s(1), select(invalid, splat(i32s(1), 0x7fc00000), exponent));
+    scale = broadcast(vector::ExtractOp::create(*this, scale, 0));
+    Value column = mul(block, row.block());
+    if (row.format == QuantFormat::e4m3) {
+      for (int64_t i = 0; i < row.block(); i += kVector) {
+        Value codes = arith::BitcastOp::create(*this, VectorType::get({kVector}, getType<Float8E4M3FNType>()),
+                                               bytes(add(column, i), kVector));
+        store(mul(arith::ExtFOp::create(*this, f32s(), codes), scale), tile, {to, add(column, i)});
+      }
+      return;
+    }
+    Value codes = arith::ExtUIOp::create(*this, i32s(), bytes(div(column, 2), kVector));
+    Value even = mul(e2m1(codes), scale);
+    Value odd = mul(e2m1(arith::ShRUIOp::create(*this, codes, splat(i32s(), 4))), scale);
+    store(vector::InterleaveOp::create(*this, even, odd), tile, {to, column});
+  });
+  // 2. The columns kept as bf16.
+  for (int64_t column = row.quantized; column < width; column += kVector) {
+    int64_t lanes = std::min(kVector, width - column), first = row.codeBytes() + 2 * (column - row.quantized);
+    Value numbers = vector::BitCastOp::create(*this, VectorType::get({lanes}, getBF16Type()),
+                                              bytes(index(first), 2 * lanes));
+    numbers = arith::ExtFOp::create(*this, f32s(lanes), numbers);
+    if (lanes < kVector)
+      numbers = vector::InsertStridedSliceOp::create(*this, numbers, splat(f32s(), 0), ArrayRef<int64_t>{0},
+                                                     ArrayRef<int64_t>{1});
+    store(numbers, tile, {to, index(column)});
+  }
+}
+
+Value KernelBuilder::e2m1(Value codes) {
+  auto constant = [&](int64_t value) { return splat(codes.getType(), value); };
+  // From code 2 on exponent and mantissa move to their places; 1 is 0.5, 0 is 0.
+  Value magnitude = arith::AndIOp::create(*this, codes, constant(7));
+  Value sign = arith::ShLIOp::create(*this, arith::AndIOp::create(*this, codes, constant(8)), constant(28));
+  Value normal = arith::ShLIOp::create(*this, add(magnitude, constant(252)), constant(22));
+  Value isSmall = compare(arith::CmpIPredicate::ult, magnitude, constant(2));
+  Value bits = select(isSmall, mul(magnitude, constant(0x3f000000)), normal);
+  auto type = cast<VectorType>(codes.getType());
+  return arith::BitcastOp::create(*this, type.clone(getF32Type()), arith::OrIOp::create(*this, bits, sign));
+}
+
 void KernelBuilder::widenRow(Value source, ValueRange from, int64_t width, Value tile, Value to) {
-  Type element = cast<MemRefType>(source.getType()).getElementType();
+  if (cast<MemRefType>(source.getType()).getElementType().isInteger(8))
+    return unpackRow(source, from, width, tile, to);
   auto part = [&](Value column, int64_t lanes) {
     SmallVector<Value> at(from);
     at.push_back(column);
-    Value loaded = load(source, at, lanes);
-    if (!element.isF32())
-      loaded = arith::ExtFOp::create(*this, f32s(lanes), loaded);
-    return loaded;
+    return widen(load(source, at, lanes));
   };
   int64_t whole = width / kVector * kVector;
   if (whole < width) {
@@ -175,9 +244,7 @@ Value KernelBuilder::packHeads(Value query) {
     SmallVector<Value> rows;
     for (int64_t i = 0; i < kVector; ++i) {
       Value head = min(add(mul(group, kVector), i), index(heads - 1));
-      Value row = load(query, {index(0), head, column}, lanes);
-      if (!type.getElementType().isF32())
-        row = arith::ExtFOp::create(*this, f32s(lanes), row);
+      Value row = widen(load(query, {index(0), head, column}, lanes));
       if (lanes < kVector)
         row = vector::InsertStridedSliceOp::create(*this, row, splat(f32s(), 0), ArrayRef<int64_t>{0},
                                                    ArrayRef<int64_t>{1});

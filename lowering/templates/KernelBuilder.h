@@ -56,6 +56,10 @@ public:
   Value broadcast(Value scalar, int64_t lanes = kVector) {
     return vector::BroadcastOp::create(*this, VectorType::get({lanes}, scalar.getType()), scalar);
   }
+  /// A stored number or vector as f32.
+  Value widen(Value value);
+  /// The sum of the lanes, in an order that the target fixes.
+  Value sum(Value vector);
   /// A signed integer as index, and back.
   Value toIndex(Value integer) { return arith::IndexCastOp::create(*this, getIndexType(), integer); }
   Value toI32(Value index) { return arith::IndexCastOp::create(*this, getI32Type(), index); }
@@ -66,7 +70,7 @@ public:
   Value load(Value memory, ValueRange at) { return memref::LoadOp::create(*this, memory, at); }
   /// `lanes` elements of the last dimension, in the type that is stored.
   Value load(Value memory, ValueRange at, int64_t lanes);
-  /// A scalar or a vector.
+  /// A scalar or a vector; f32 is rounded where the memory holds bf16.
   void store(Value value, Value memory, ValueRange at);
 
   // Control.
@@ -78,7 +82,7 @@ public:
   SmallVector<Value> when(Value condition, ValueRange otherwise, function_ref<SmallVector<Value>()> then);
 
   // Shared by templates.
-  /// Row `from` (indices of all but the last dimension) of `source`, widened to f32, into row `to` of `tile`, whose last
+  /// Row `from` (indices of all but the last dimension) of `source`, also a packed one, widened to f32, into row `to` of `tile`, whose last
   /// dimension is `width` rounded up to whole vectors; zeros behind `width`.
   void widenRow(Value source, ValueRange from, int64_t width, Value tile, Value to);
   /// Asks for the lines of a row that is read later.
@@ -92,7 +96,17 @@ public:
   SmallVector<Value> dots(Value tile, Value first, Value packed, Value group, std::pair<int64_t, int64_t> count,
                           int64_t width);
 
+  // Parameters of the kernel.
+  int64_t attribute(StringRef name) { return cast<IntegerAttr>(op->getAttr(name)).getInt(); }
+  double number(StringRef name) { return cast<FloatAttr>(op->getAttr(name)).getValueAsDouble(); }
+
   KernelOp op;
+
+private:
+  /// The same for a packed row (CacheRow).
+  void unpackRow(Value source, ValueRange from, int64_t width, Value tile, Value to);
+  /// The numbers of E2M1 codes in the low bits of i32 lanes.
+  Value e2m1(Value codes);
 };
 
 } // namespace mlir::v4

@@ -185,3 +185,29 @@ SmallVector<Value> PackedWeight::widen(ImplicitLocOpBuilder &b, Value line, Valu
   }
   return numbers;
 }
+
+LogicalResult v4::verifyProduct(KernelOp op, bool table) {
+  auto fail = [&](const Twine &expected) { return op.emitOpError() << "expected " << expected; };
+  ValueRange inputs = op.getInputs();
+  if (inputs.size() < 2 || op.getOutputs().size() != 1)
+    return fail("rows, a weight and one result");
+  auto x = cast<MemRefType>(inputs[0].getType()), w = cast<MemRefType>(inputs[1].getType()),
+       y = cast<MemRefType>(op.getOutputs()[0].getType());
+  int64_t rank = x.getRank();
+  if (rank != 2 && (table || rank != 3 || x.getDimSize(1) != 1))
+    return fail("rows [S, K] or of one group, [S, 1, K]");
+  if (w.getRank() != 4 + (table || rank == 3) || !PackedWeight::isPacked(w))
+    return fail("a packed weight");
+  ArrayRef<int64_t> shape = w.getShape().take_back(4);
+  int64_t inner = shape[1] * PackedWeight::perLine(PackedWeight::formatOf(w));
+  if (x.getShape().back() != inner || y.getRank() != rank || y.getShape().back() != 16 * shape[0])
+    return fail("rows of " + Twine(inner) + " and a result of " + Twine(16 * shape[0]) + " columns, as the weight");
+  for (MemRefType type : {x, y})
+    if (!type.getElementType().isF32() && !type.getElementType().isBF16())
+      return fail("rows and results of f32 or bf16");
+  size_t least = 2 + PackedWeight::hasScale(w) + (table ? 2 : 0);
+  if (inputs.size() < least || inputs.size() > least + table)
+    return fail(table ? "a scale where the format has one, experts, offsets and perhaps rows"
+                      : "a scale where the format has one");
+  return success();
+}

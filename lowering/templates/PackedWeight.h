@@ -58,6 +58,10 @@ private:
   Value high[2], low[2], values;
 };
 
+/// Checks the operands of a kernel that multiplies rows with a packed weight, those of `v4.linear` on a tile of one
+/// group, or with a table of weights, those of `v4.grouped_linear`. A failure is a diagnostic.
+LogicalResult verifyProduct(KernelOp op, bool table);
+
 } // namespace mlir::v4
 
 #endif

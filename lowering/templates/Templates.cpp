@@ -4,6 +4,7 @@
 #include "lowering/templates/Templates.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 
@@ -18,6 +19,9 @@ ArrayRef<v4::KernelTemplate> v4::getKernelTemplates() {
       {"top_k", selectTopK, expandTopK},
       {"index_top_k", selectIndexTopK, expandIndexTopK},
       {"merge_top_k", nullptr, expandMergeTopK},
+      {"hc_mix", nullptr, expandHcMix},
+      {"hc_close", nullptr, expandHcClose},
+      {"hadamard", selectHadamard, expandHadamard},
   };
   return templates;
 }
@@ -40,4 +44,13 @@ Value v4::tableRow(ImplicitLocOpBuilder &b, Value table, Value index) {
   layout = StridedLayoutAttr::get(b.getContext(), layout.getOffset(), layout.getStrides().drop_front());
   auto row = MemRefType::get(cut.getShape().drop_front(), cut.getElementType(), layout);
   return memref::SubViewOp::create(b, row, table, offsets, sizes, strides);
+}
+
+void v4::replaceByKernel(Operation *op, StringRef name) {
+  ImplicitLocOpBuilder b(op->getLoc(), op);
+  auto type = cast<RankedTensorType>(op->getResult(0).getType());
+  Value out = tensor::EmptyOp::create(b, type.getShape(), type.getElementType());
+  auto kernel = KernelOp::create(b, TypeRange(type), b.getStringAttr(name), op->getOperands(), out);
+  op->replaceAllUsesWith(kernel);
+  op->erase();
 }

@@ -23,7 +23,7 @@ struct KernelTemplate {
   /// The name of its `v4.kernel` ops.
   llvm::StringRef name;
   /// Replaces `op`, a tile of the op that the template computes, by a `v4.kernel`; false when the template does not
-  /// support its operands. Null for a template that only `v4-split-keys` uses.
+  /// support its operands. Null for a template that only `v4-split-reductions` uses.
   bool (*select)(Operation *op);
   /// Builds the body in front of a `v4.kernel` on memrefs. The op is erased by the caller.
   LogicalResult (*expand)(KernelOp op, const TemplateTarget &target);
@@ -41,20 +41,14 @@ bool selectGroupedGemm(Operation *op);
 LogicalResult expandGemm(KernelOp op, const TemplateTarget &target);
 LogicalResult expandGroupedGemm(KernelOp op, const TemplateTarget &target);
 
-/// Row `index` of a table of tensors, or of a cut of all its rows, without the leading dimension: a view that
-/// `v4-expand-tables` understands.
-Value tableRow(ImplicitLocOpBuilder &b, Value table, Value index);
-
-/// All templates.
-llvm::ArrayRef<KernelTemplate> getKernelTemplates();
-
-// The templates, by file.
+/// Attention.cpp: attention of a row, or of a part of its keys, and the combination of the parts.
 bool selectAttention(Operation *op);
 LogicalResult expandAttention(KernelOp op, const TemplateTarget &target);
 LogicalResult expandCombineAttention(KernelOp op, const TemplateTarget &target);
 /// What a kernel `attention` needs to know of its op.
 void setAttentionAttributes(SparseAttentionOp op, KernelOp kernel);
 
+/// TopK.cpp: the best of a row of scores, or of index keys, or of the candidates of parts.
 bool selectTopK(Operation *op);
 bool selectIndexTopK(Operation *op);
 LogicalResult expandTopK(KernelOp op, const TemplateTarget &target);
@@ -62,6 +56,24 @@ LogicalResult expandIndexTopK(KernelOp op, const TemplateTarget &target);
 LogicalResult expandMergeTopK(KernelOp op, const TemplateTarget &target);
 /// What a kernel `index_top_k` needs to know of its op.
 void setIndexAttributes(IndexTopKOp op, KernelOp kernel);
+
+/// HyperConnections.cpp: hc_pre as products of parts of the columns and what follows them.
+LogicalResult expandHcMix(KernelOp op, const TemplateTarget &target);
+LogicalResult expandHcClose(KernelOp op, const TemplateTarget &target);
+
+/// Hadamard.cpp.
+bool selectHadamard(Operation *op);
+LogicalResult expandHadamard(KernelOp op, const TemplateTarget &target);
+
+/// Row `index` of a table of tensors, or of a cut of all its rows, without the leading dimension: a view that
+/// `v4-expand-tables` understands.
+Value tableRow(ImplicitLocOpBuilder &b, Value table, Value index);
+
+/// Replaces an op of one result by the kernel `name` of the same operands.
+void replaceByKernel(Operation *op, llvm::StringRef name);
+
+/// All templates.
+llvm::ArrayRef<KernelTemplate> getKernelTemplates();
 
 } // namespace mlir::v4
 

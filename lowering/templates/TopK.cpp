@@ -248,7 +248,7 @@ static int64_t sizeOf(Value memory, int64_t dim) { return cast<MemRefType>(memor
 /// The columns that the row sees, at most `columns`.
 static Value visibleColumns(KernelBuilder &b, Value positions, int64_t columns) {
   Value position = b.toIndex(b.load(positions, b.index(0)));
-  return b.min(b.div(b.add(position, 1), cast<IntegerAttr>(b.op->getAttr("ratio")).getInt()), b.index(columns));
+  return b.min(b.div(b.add(position, 1), b.attribute("ratio")), b.index(columns));
 }
 
 /// Columns 0 .. count-1, then -1.
@@ -305,10 +305,7 @@ public:
     // Lanes past the last head have weight 0.
     b.store(b.splat(b.f32s(), 0), factors, b.index((groups - 1) * kVector));
     b.loop(b.index(0), b.index(heads), 1, [&](Value head) {
-      Value weight = b.load(weights, {b.index(0), head});
-      if (!weight.getType().isF32())
-        weight = arith::ExtFOp::create(b, b.getF32Type(), weight);
-      b.store(weight, factors, head);
+      b.store(b.widen(b.load(weights, {b.index(0), head})), factors, head);
     });
   }
 
@@ -316,7 +313,7 @@ public:
   void compute(Value first, Value count) {
     Value zero = b.index(0);
     b.loop(zero, count, 1, [&](Value i) { b.widenRow(keys, {b.add(first, i)}, width, tile, i); });
-    double scale = cast<FloatAttr>(b.op->getAttr("scale")).getValueAsDouble();
+    double scale = b.number("scale");
     b.loop(zero, count, kKeys, [&](Value key) {
       SmallVector<Value> sums(kKeys, b.splat(b.f32s(), 0));
       for (int64_t group = 0; group < groups; group += kGroups) {
@@ -331,9 +328,7 @@ public:
         }
       }
       for (int64_t i = 0; i < kKeys; ++i) {
-        Value sum = vector::ReductionOp::create(b, vector::CombiningKind::ADD, sums[i],
-                                                arith::FastMathFlags::reassoc);
-        b.store(b.mul(sum, b.f32(scale)), scores, b.add(key, i));
+        b.store(b.mul(b.sum(sums[i]), b.f32(scale)), scores, b.add(key, i));
       }
     });
   }
@@ -368,7 +363,7 @@ LogicalResult v4::expandIndexTopK(KernelOp op, const TemplateTarget &target) {
       [&] {
         Value begin = zero, end = visible;
         if (isPart) {
-          int64_t parts = cast<IntegerAttr>(op->getAttr("parts")).getInt();
+          int64_t parts = b.attribute("parts");
           Value part = inputs[4], blocks = b.div(b.add(visible, kBlock - 1), kBlock);
           begin = b.mul(b.div(b.mul(blocks, part), parts), kBlock);
           end = b.min(visible, b.mul(b.div(b.mul(blocks, b.add(part, 1)), parts), kBlock));
@@ -396,8 +391,7 @@ LogicalResult v4::expandMergeTopK(KernelOp op, const TemplateTarget &target) {
   KernelBuilder b(op);
   Value lists = op.getInputs()[0], counts = op.getInputs()[1], out = op.getOutputs()[0], zero = b.index(0);
   int64_t parts = sizeOf(lists, 1), k = sizeOf(out, 1);
-  int64_t columns = cast<IntegerAttr>(op->getAttr("columns")).getInt();
-  Value visible = visibleColumns(b, op.getInputs()[2], columns);
+  Value visible = visibleColumns(b, op.getInputs()[2], b.attribute("columns"));
   Candidates candidates(b, k, parts * k);
   b.when(
       b.compare(Pred::ule, visible, b.index(k)), [&] { writeAll(b, visible, out); },
@@ -439,7 +433,7 @@ static KernelOp replaceRow(Operation *op, StringRef name) {
 
 bool v4::selectTopK(Operation *tile) {
   auto op = dyn_cast<TopKOp>(tile);
-  if (!op || op.getResult().getType().getDimSize(0) != 1)
+  if (!op || op.getResult().getType().getDimSize(0) != 1 || !op.getScores().getType().getElementType().isF32())
     return false;
   KernelOp kernel = replaceRow(op, "top_k");
   if (op.getPositions())
@@ -450,7 +444,7 @@ bool v4::selectTopK(Operation *tile) {
 
 bool v4::selectIndexTopK(Operation *tile) {
   auto op = dyn_cast<IndexTopKOp>(tile);
-  if (!op || op.getResult().getType().getDimSize(0) != 1)
+  if (!op || op.getRounded() || op.getResult().getType().getDimSize(0) != 1)
     return false;
   setIndexAttributes(op, replaceRow(op, "index_top_k"));
   op.erase();

@@ -42,6 +42,14 @@ func.func @window_append_ring(%a0: tensor<4x8xf32>, %a1: tensor<16xf32>, %a2: te
 
 // -----
 
+func.func @window_append_bytes(%a0: tensor<4x76xf32>, %a1: tensor<16x95xi8>, %a2: tensor<2xi32>) {
+  // expected-error @below {{'v4.window_append' op expected ring with packed rows of c = 76 columns, which have no form in 95 bytes}}
+  %r = v4.window_append %a0, %a1, %a2 : (tensor<4x76xf32>, tensor<16x95xi8>, tensor<2xi32>) -> tensor<16x95xi8>
+  return
+}
+
+// -----
+
 func.func @window_append_result(%a0: tensor<4x8xf32>, %a1: tensor<16x8xf32>, %a2: tensor<2xi32>) {
   // expected-error @below {{'v4.window_append' op expected result of type 'tensor<16x8xf32>', found 'tensor<20x8xf32>'}}
   %r = v4.window_append %a0, %a1, %a2 : (tensor<4x8xf32>, tensor<16x8xf32>, tensor<2xi32>) -> tensor<20x8xf32>

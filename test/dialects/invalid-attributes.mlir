@@ -105,6 +105,46 @@ func.func @state_overlap(%s: tensor<8x4xf32> {v4.state = #v4.state<"s", entries,
 
 // -----
 
+// expected-error @below {{expected quantized only for window and entries, found it for kv_rows}}
+func.func @state_quantized(%s: tensor<4x16xf32> {v4.state = #v4.state<"s", kv_rows, ratio = 4, quantized = 32, bits = 4>}) { return }
+
+// -----
+
+// expected-error @below {{expected bits of 4 or 8, found 5}}
+func.func @state_bits(%s: tensor<4x64xbf16> {v4.state = #v4.state<"s", window, quantized = 64, bits = 5>}) { return }
+
+// -----
+
+// expected-error @below {{expected both quantized and bits, or neither, found 64 and 0}}
+func.func @state_no_bits(%s: tensor<4x64xbf16> {v4.state = #v4.state<"s", window, quantized = 64>}) { return }
+
+// -----
+
+// expected-error @below {{expected quantized to be a multiple of the block of 64 columns, found 32}}
+func.func @state_block(%s: tensor<4x64xbf16> {v4.state = #v4.state<"s", window, quantized = 32, bits = 8>}) { return }
+
+// -----
+
+// expected-error @below {{expected at most 32 quantized columns of state 's', found 64}}
+func.func @state_columns(%s: tensor<4x32xbf16> {v4.state = #v4.state<"s", window, quantized = 64, bits = 8>}) { return }
+
+// -----
+
+// expected-error @below {{expected state 's' of packed rows with 448 quantized columns of 8 bits, which have no form in 583 bytes}}
+func.func @state_bytes(%s: tensor<4x583xi8> {v4.state = #v4.state<"s", window, quantized = 448, bits = 8>}) { return }
+
+// -----
+
+// expected-error @below {{expected state 's' of f32, bf16 or i8, found 'i32'}}
+func.func @state_element(%s: tensor<4x64xi32> {v4.state = #v4.state<"s", window>}) { return }
+
+// -----
+
+// expected-error @below {{expected state 's' of f32, found 'bf16'}}
+func.func @state_rows_element(%s: tensor<4x64xbf16> {v4.state = #v4.state<"s", kv_rows, ratio = 4>}) { return }
+
+// -----
+
 // expected-error @below {{expected #v4.state for 'v4.state', found "s"}}
 func.func @state_type(%s: tensor<8x4xf32> {v4.state = "s"}) { return }
 
@@ -199,7 +239,7 @@ func.func @input_spans(%x: tensor<4x2xi32> {v4.input = "span"}) attributes {v4.e
 
 // -----
 
-// expected-error @below {{expected input 'hidden' of shape [S, n, d] and f32, found 'tensor<4x64xf32>'}}
+// expected-error @below {{expected input 'hidden' of shape [S, n, d] and f32 or bf16, found 'tensor<4x64xf32>'}}
 func.func @input_hidden(%x: tensor<4x64xf32> {v4.input = "hidden"}) { return }
 
 // -----

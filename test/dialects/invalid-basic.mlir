@@ -201,6 +201,14 @@ func.func @rms_norm_eps(%a0: tensor<4x64xf32>, %a1: tensor<64xbf16>) {
 
 // -----
 
+func.func @rms_norm_rounded(%a0: tensor<4x64xbf16>, %a1: tensor<64xbf16>) {
+  // expected-error @below {{'v4.rms_norm' op expected no weight with rounded, found one}}
+  %r = v4.rms_norm %a0 weight %a1 eps 1.0e-6 rounded : (tensor<4x64xbf16>, tensor<64xbf16>) -> tensor<4x64xbf16>
+  return
+}
+
+// -----
+
 func.func @rope_table_positions(%a0: tensor<4x1xi32>) {
   // expected-error @below {{'v4.rope_table' op expected positions of shape [S], found [4, 1]}}
   %r = v4.rope_table %a0 theta 1.0e4 : (tensor<4x1xi32>) -> tensor<4x2x8xf32>
@@ -426,8 +434,8 @@ func.func @round_trip_wide(%a0: tensor<4x72xf32>) {
 // -----
 
 func.func @round_trip_block(%a0: tensor<4x72xf32>) {
-  // expected-error @below {{'v4.round_trip' op expected block to divide columns = 64, found 48}}
-  %r = v4.round_trip %a0 format e4m3 block 48 columns 64 : (tensor<4x72xf32>) -> tensor<4x72xf32>
+  // expected-error @below {{'v4.round_trip' op expected block > 0, found 0}}
+  %r = v4.round_trip %a0 format e4m3 block 0 columns 64 : (tensor<4x72xf32>) -> tensor<4x72xf32>
   return
 }
 

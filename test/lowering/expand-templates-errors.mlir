@@ -61,3 +61,19 @@ func.func @no_lists(%x: memref<32x64xf32>, %w: memref<3x4x32x16x2xbf16>, %y: mem
   v4.kernel "grouped_gemm" ins(%x, %w : memref<32x64xf32>, memref<3x4x32x16x2xbf16>) outs(%y : memref<32x64xf32>)
   return
 }
+
+// -----
+
+func.func @gemv_inner(%x: memref<1x32xf32>, %w: memref<4x32x16x2xbf16>, %y: memref<1x64xf32>) {
+  // expected-error @below {{expected rows of 64 and a result of 64 columns, as the weight}}
+  v4.kernel "gemv" ins(%x, %w : memref<1x32xf32>, memref<4x32x16x2xbf16>) outs(%y : memref<1x64xf32>)
+  return
+}
+
+// -----
+
+func.func @gemv_lists(%x: memref<4x64xf32>, %w: memref<3x4x32x16x2xbf16>, %y: memref<4x64xf32>) {
+  // expected-error @below {{expected a scale where the format has one, experts, offsets and perhaps rows}}
+  v4.kernel "grouped_gemv" ins(%x, %w : memref<4x64xf32>, memref<3x4x32x16x2xbf16>) outs(%y : memref<4x64xf32>)
+  return
+}

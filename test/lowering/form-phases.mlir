@@ -28,7 +28,7 @@ func.func @shared_grid(%x: tensor<4x64xf32>, %t: tensor<4x2x4xf32>, %y: tensor<4
 
 // A linear reads whole rows of all tokens, so it has to wait for them; the value between is a temporary of the kernel.
 // CHECK-LABEL: func.func @two_phases
-// CHECK: %[[T:.+]] = tensor.empty() : tensor<4x64xf32>
+// CHECK: %[[T:.+]] = bufferization.alloc_tensor() : tensor<4x64xf32>
 // CHECK: %[[P:.+]] = v4.phase -> tensor<4x64xf32> {
 // CHECK: shared_outs(%{{.*}} = %[[T]])
 // CHECK: v4.phase -> tensor<4x64xf32> {

@@ -5,10 +5,10 @@
 #include "runtime/Weights.h"
 #include "test/runtime/Fixture.h"
 
+#include <cstdio>
 #include <cstring>
-#include <fcntl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
+#include <map>
+#include <sstream>
 #include <unistd.h>
 
 using namespace v4;
@@ -140,6 +140,18 @@ protected:
     return weights ? Status() : weights.takeStatus();
   }
 
+  /// Whether the address is in a mapping of that file, as the system sees it.
+  static bool mappedFrom(const std::byte *address, const std::string &path) {
+    std::istringstream maps(readText("/proc/self/maps"));
+    for (std::string line; std::getline(maps, line);) {
+      uintptr_t begin = 0, end = 0;
+      if (std::sscanf(line.c_str(), "%zx-%zx", &begin, &end) == 2 && line.ends_with(" " + path) &&
+          reinterpret_cast<uintptr_t>(address) >= begin && reinterpret_cast<uintptr_t>(address) < end)
+        return true;
+    }
+    return false;
+  }
+
   static constexpr uint32_t toyParameters = 5;
   TempDir dir;
   std::string checkpoint = dir / "ckpt", file = dir / "packed.safetensors";
@@ -251,6 +263,9 @@ TEST_F(PackingTest, AFileIsMapped) {
     auto weights = Weights::load(module, file, {});
     ASSERT_TRUE(weights) << weights.takeStatus().message();
     EXPECT_EQ((*weights)->movedBytes(), 0u);
+    for (uint32_t i = 0; i != module->root().parameters()->size(); ++i)
+      EXPECT_TRUE(mappedFrom((*weights)->parameter(i).base, file)) << i;
+    EXPECT_FALSE(mappedFrom(reinterpret_cast<const std::byte *>(file.data()), file));
     auto loaded = Weights::load(module, checkpoint, {});
     ASSERT_TRUE(loaded);
     for (uint32_t i = 0; i != toyParameters; ++i) {

@@ -233,7 +233,17 @@ const Defect defects[] = {
     {"the name has another meaning in a state file", [](auto &m) { m.states[0]->name = "position"; }},
     {"the name has another meaning in a state file", [](auto &m) { m.states[0]->name = "mtp.hidden"; }},
     {"state 0 'layers.0.attn.window': element type 7 is unknown", [](auto &m) { m.states[0]->dtype = DType(7); }},
-    {"state of type BF16 is not supported", [](auto &m) { m.states[0]->dtype = DType::BF16; }},
+    {"state of type I32 is not supported", [](auto &m) { m.states[0]->dtype = DType::I32; }},
+    {"0 quantised columns of 0 bits do not fit its type", [](auto &m) { m.states[0]->dtype = DType::I8; }},
+    {"codes of 5 bits are unknown", [](auto &m) { m.states[0]->bits = 5; }},
+    {"32 quantised columns of 4 bits do not fit its type", [](auto &m) { m.states[0]->quantized = 32, m.states[0]->bits = 4; }},
+    {"32 quantised columns of 8 are no whole blocks of 32",
+     [](auto &m) { m.states[0]->dtype = DType::BF16, m.states[0]->quantized = 32, m.states[0]->bits = 4; }},
+    {"rows of 8 bytes where 17 are needed",
+     [](auto &m) {
+       m.states[0]->dtype = DType::I8, m.states[0]->columns = 32, m.states[0]->quantized = 32, m.states[0]->bits = 4;
+     }},
+    {"rows of 8 columns where 5 are needed", [](auto &m) { m.states[0]->columns = 5; }},
     {"shape [4, 4, 2] is not of rank 2", [](auto &m) { m.states[0]->shape = {4, 4, 2}; }},
     {"state kind 4 is unknown", [](auto &m) { m.states[0]->kind = StateKind(4); }},
     {"ratio 4 does not fit its kind", [](auto &m) { m.states[0]->ratio = 4; }},

@@ -287,10 +287,61 @@ def gemm_bf16():
         yield Case.kernel("gemm", [x, w] + ([scale] if scale else []), ((s, n), "f32", flat))
 
 
+@case("gemv")
+def gemv():
+    """Numbers of rows on both sides of the register tiles, blocks of K that end early, tiles of odd numbers of groups."""
+    for kind, s, n, k in [
+        ("f32", 1, 64, 261),
+        ("f32", 6, 48, 129),
+        ("bf16", 1, 64, 262),
+        ("bf16", 4, 80, 90),
+        ("bf16", 16, 32, 258),
+        ("fp8", 1, 128, 388),
+        ("fp8", 2, 64, 260),
+        ("fp8", 9, 128, 20),
+        ("fp8", 16, 48, 516),
+        ("fp4", 1, 128, 392),
+        ("fp4", 3, 64, 264),
+        ("fp4", 5, 16, 24),
+        ("fp4", 13, 48, 168),
+    ]:
+        x, (w, scale) = normal(s, k), stored(kind, n, k)
+        flat = [v for row in product(x, w, scale) for v in row]
+        w, scale = packed_weight(kind, w, scale)
+        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
+        yield Case(text, [x, w] + ([scale] if scale else []), [((s, n), "f32", flat)])
+    # One group of an output projection.
+    for kind in ["f32", "bf16", "fp8", "fp4"]:
+        s, n, k = 3, 32, 136
+        x, (w, scale) = normal(s, 1, k), stored(kind, n, k, (1,))
+        flat = [v for row in product(Tensor((s, k), "f32", x.values), part(w, 0), scale and part(scale, 0)) for v in row]
+        w, scale = packed_weight(kind, w, scale)
+        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
+        yield Case(text, [x, w] + ([scale] if scale else []), [((s, 1, n), "f32", flat)])
+
+
+@case("grouped_gemv")
+def grouped_gemv():
+    """Experts of 1 to 8 rows, the most of a pass, and of more."""
+    counts = {0: 1, 2: 2, 3: 3, 4: 4, 6: 5, 7: 6, 8: 7, 9: 8, 10: 19}
+    yield from routed_cases(counts, 20, [
+        ("f32", 16, 33, True),
+        ("bf16", 64, 130, True),
+        ("bf16", 48, 20, False),
+        ("fp8", 128, 140, True),
+        ("fp8", 64, 260, False),
+        ("fp4", 128, 136, True),
+        ("fp4", 32, 264, False),
+    ])
+    # A decode step of one sequence.
+    yield from routed_cases({1: 1, 4: 1, 5: 1}, 1, [("fp8", 64, 132, True), ("fp4", 128, 200, True), ("fp4", 16, 40, False)])
+
+
 @case("grouped_gemm")
 def grouped_gemm():
     """Experts of 1 to 7 rows and of many: every remainder of a register tile, from a list and without one."""
-    for kind, n, k, gathered in [
+    counts = {0: 1, 2: 2, 3: 3, 4: 4, 6: 5, 7: 6, 8: 7, 9: 103}
+    yield from routed_cases(counts, 19, [
         ("f32", 16, 33, True),
         ("bf16", 64, 130, True),
         ("bf16", 48, 20, False),
@@ -298,9 +349,13 @@ def grouped_gemm():
         ("fp8", 64, 260, False),
         ("fp4", 64, 136, True),
         ("fp4", 32, 1032, False),
-    ]:
-        counts = {0: 1, 2: 2, 3: 3, 4: 4, 6: 5, 7: 6, 8: 7, 9: 103}
-        total, tokens = sum(counts.values()) + 9, 19
+    ])
+
+
+def routed_cases(counts, tokens, shapes):
+    """Packed tables of 11 experts; `counts` rows of each expert, then pairs that no expert has."""
+    for kind, n, k, gathered in shapes:
+        total = sum(counts.values()) + 9
         source = [RANDOM.randrange(tokens) for _ in range(total - 9)] + [0] * 9
         x = normal(tokens if gathered else total, k)
         w, scale = stored(kind, n, k, (11,))
@@ -484,9 +539,14 @@ def rope():
         yield Case("v4.rope {0}, {1} " + ("inverse " if inverse else "") + "", [x, table], [(shape, "f32", flat)])
 
 
+@case("hadamard_wide")
+def hadamard_wide():
+    return hadamard([(1, 16), (2, 3, 32), (1, 17, 128), (5, 512)])
+
+
 @case("hadamard")
-def hadamard():
-    for shape in [(2, 1), (3, 8), (1, 32), (2, 2, 16), (1, 128)]:
+def hadamard(shapes=((2, 1), (3, 8), (1, 32), (2, 2, 16), (1, 128))):
+    for shape in shapes:
         x, flat, d = normal(*shape), [], shape[-1]
         for r in range(math.prod(shape[:-1])):
             row = x.values[r * d : (r + 1) * d]
@@ -596,6 +656,33 @@ def mixed(v, fn, eps):
     return [math.fsum(a * b for a, b in zip(v, fn[i])) * rho for i in range(fn.shape[0])]
 
 
+def hc_pre_case(s, n, d):
+    streams, fn = normal(s, n, d), normal(n * (2 + n), n * d, scale=0.2)
+    scale, base = normal(3), normal(n * (2 + n))
+    xs, posts, combs = [], [], []
+    for r in range(s):
+        m = mixed(streams[r], fn, 1e-6)
+        pre = [sigmoid(m[j] * scale[0] + base[j]) + 1e-3 for j in range(n)]
+        posts += [2 * sigmoid(m[n + j] * scale[1] + base[n + j]) for j in range(n)]
+        z = [[m[2 * n + n * j + k] * scale[2] + base[2 * n + n * j + k] for k in range(n)] for j in range(n)]
+        combs += [v for row in balanced(z, 1e-3, 4) for v in row]
+        xs += [math.fsum(pre[j] * streams[r, j, i] for j in range(n)) for i in range(d)]
+    case = Case(
+        "v4.hc_pre {0}, {1}, {2}, {3} eps 1.0e-6 hc_eps 1.0e-3 iterations 4",
+        [streams, fn, scale, base],
+        [((s, d), "f32", xs), ((s, n), "f32", posts), ((s, n, n), "f32", combs)],
+        tolerance=1e-5,
+    )
+    return case, streams
+
+
+@case("hc_pre_wide")
+def hc_pre_wide():
+    # Columns in parts when rows are few; streams that are no multiple of the parts.
+    for s, n, d in [(1, 4, 512), (2, 4, 768), (1, 4, 2048), (1, 3, 1536)]:
+        yield hc_pre_case(s, n, d)[0]
+
+
 @case("hyper_connections")
 def hyper_connections():
     x, y = normal(2, 5), normal(2, 3, 5)
@@ -607,22 +694,8 @@ def hyper_connections():
         flat = [v for r in range(s) for row in balanced([z[r, j] for j in range(n)], 1e-6, iterations) for v in row]
         yield Case(f"v4.sinkhorn {{0}} eps 1.0e-6 iterations {iterations}", [z], [((s, n, n), "f32", flat)])
     for s, n, d in [(2, 4, 24), (1, 4, 6), (3, 2, 40)]:
-        streams, fn = normal(s, n, d), normal(n * (2 + n), n * d, scale=0.2)
-        scale, base = normal(3), normal(n * (2 + n))
-        xs, posts, combs = [], [], []
-        for r in range(s):
-            m = mixed(streams[r], fn, 1e-6)
-            pre = [sigmoid(m[j] * scale[0] + base[j]) + 1e-3 for j in range(n)]
-            posts += [2 * sigmoid(m[n + j] * scale[1] + base[n + j]) for j in range(n)]
-            z = [[m[2 * n + n * j + k] * scale[2] + base[2 * n + n * j + k] for k in range(n)] for j in range(n)]
-            combs += [v for row in balanced(z, 1e-3, 4) for v in row]
-            xs += [math.fsum(pre[j] * streams[r, j, i] for j in range(n)) for i in range(d)]
-        yield Case(
-            "v4.hc_pre {0}, {1}, {2}, {3} eps 1.0e-6 hc_eps 1.0e-3 iterations 4",
-            [streams, fn, scale, base],
-            [((s, d), "f32", xs), ((s, n), "f32", posts), ((s, n, n), "f32", combs)],
-            tolerance=1e-5,
-        )
+        case, streams = hc_pre_case(s, n, d)
+        yield case
         f, post, comb = normal(s, d), normal(s, n), normal(s, n, n)
         flat = [
             post[r, k] * f[r, i] + math.fsum(comb[r, j, k] * streams[r, j, i] for j in range(n))
@@ -916,6 +989,203 @@ def sparse_attention():
             yield Case(text + f"window {w} scale 0.35", inputs, [((1, h, c), "f32", flat[h * c : 2 * h * c])])
 
 
+# ---------------------------------------------------------------------------------------------------- bf16
+def whole(*shape, limit=9):
+    """Whole numbers as bf16: their sums of products are exact, so that a result has one rounding and no doubt."""
+    return Tensor(shape, "bf16", [bf16_code(float(RANDOM.randint(-limit, limit))) for _ in range(math.prod(shape))])
+
+
+def rounded(values):
+    return [None if v is None else bf16_code(v) for v in values]
+
+
+def round_bf16(x):
+    return from_bf16(bf16_code(f32(x)))
+
+
+@case("bf16")
+def bf16():
+    # One rounding, at the end of an op.
+    for s, n, k in [(1, 7, 96), (5, 3, 64), (3, 5, 37)]:
+        x, w = whole(s, k), whole(n, k)
+        flat = [v for row in product(x, w, None) for v in row]
+        yield Case("v4.linear {0}, {1}", [x, w], [((s, n), "bf16", rounded(flat))])
+        yield Case("v4.linear {0}, {1}", [x, w], [((s, n), "f32", flat)], tolerance=0)
+    x, w, scale = whole(2, 64), codes_i8(6, 32), Tensor((6, 2), "f8E8M0FNU", [127] * 12)
+    flat = [v for row in product(x, w, scale) for v in row]
+    yield Case("v4.linear {0}, {1} scale {2}", [x, w, scale], [((2, 6), "bf16", rounded(flat))])
+    x, w = whole(2, 3, 40), whole(3, 4, 40)
+    flat = [math.fsum(a * b for a, b in zip(x[s, g], w[g, n])) for s in range(2) for g in range(3) for n in range(4)]
+    yield Case("v4.linear {0}, {1}", [x, w], [((2, 3, 4), "bf16", rounded(flat))])
+    x, w = whole(2, 48), whole(3, 5, 48)
+    flat = [math.fsum(a * b for a, b in zip(x[row], w[e, n])) for row, e in [(1, 0), (0, 2)] for n in range(5)]
+    yield Case(
+        "v4.grouped_linear {0}, {1} experts {2}, {3} rows {4}",
+        [x, w, integers(0, 2), integers(0, 1, 2), integers(1, 0)],
+        [((2, 5), "bf16", rounded(flat))],
+    )
+    table = normal(4, 6)
+    yield Case("v4.embed {0}, {1}", [integers(3, 0), table], [((2, 6), "bf16", rounded(table[3] + table[0]))])
+    x, addend = whole(2, 5, limit=200), whole(2, 3, 5, limit=200)
+    flat = [x[s, i] + addend[s, j, i] for s in range(2) for j in range(3) for i in range(5)]
+    yield Case("v4.hc_expand {0} add {1}", [x, addend], [((2, 3, 5), "bf16", rounded(flat))])
+    # Sums of several numbers are not rounded on the way.
+    routed, shared = whole(6, 5, limit=250), whole(2, 5, limit=250)
+    pairs = Tensor((2, 3), "i32", [2, 0, 5, 1, 3, 4])
+    flat = [sum(routed[p, i] for p in pairs[s]) + shared[s, i] for s in range(2) for i in range(5)]
+    yield Case("v4.combine {0}, {1}, {2}", [routed, pairs, shared], [((2, 5), "bf16", rounded(flat))])
+    f, streams = whole(2, 5), whole(2, 3, 5)
+    post = Tensor((2, 3), "f32", [float(RANDOM.randint(-9, 9)) for _ in range(6)])
+    comb = Tensor((2, 3, 3), "f32", [float(RANDOM.randint(-9, 9)) for _ in range(18)])
+    flat = [
+        post[s, k] * f[s, i] + sum(comb[s, j, k] * streams[s, j, i] for j in range(3))
+        for s in range(2) for k in range(3) for i in range(5)
+    ]
+    yield Case("v4.hc_post {0}, {1}, {2}, {3}", [f, streams, post, comb], [((2, 3, 5), "bf16", rounded(flat))])
+    # The norm of columns of one magnitude is their sign.
+    x, weight = Tensor((1, 8), "bf16", [bf16_code(v) for v in [3.0, -3.0] * 4]), normal(8)
+    flat = [math.copysign(1, x[0, i]) * weight[i] for i in range(8)]
+    yield Case("v4.rms_norm {0} weight {1} eps 0.0", [x, weight], [((1, 8), "bf16", rounded(flat))])
+    # The official head norm, step by step.
+    x, flat = normal_bf16(2, 3, 20, scale=0.7), []
+    for s in range(2):
+        for h in range(3):
+            mean = round_bf16(math.fsum(round_bf16(v * v) for v in x[s, h]) / 20)
+            rho = round_bf16(1 / math.sqrt(round_bf16(mean + 0.01)))
+            flat += [v * rho for v in x[s, h]]
+    yield Case("v4.rms_norm {0} eps 1.0e-2 rounded", [x], [((2, 3, 20), "bf16", rounded(flat))])
+    x = Tensor((1, 2, 4), "bf16", [bf16_code(v) for v in [1.0, 3.0, -2.5, 7.0, 0.5, 2.0, 129.0, -3.0]])
+    sums = [[a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d] for a, b, c, d in (x[0, 0], x[0, 1])]
+    yield Case("v4.hadamard {0}", [x], [((1, 2, 4), "bf16", rounded([v / 2 for row in sums for v in row]))])
+    x, table = whole(1, 2, 6, limit=250), Tensor((1, 2, 2), "f32", [2.0, 3.0, 5.0, -1.0])
+    for inverse in ["", " inverse"]:
+        flat = []
+        for h in range(2):
+            row = x[0, h]
+            for i in range(2):
+                a, b, c, s = row[2 + 2 * i], row[3 + 2 * i], table[0, 0, i], table[0, 1, i] * (-1 if inverse else 1)
+                row[2 + 2 * i : 4 + 2 * i] = [a * c - b * s, a * s + b * c]
+            flat += row
+        yield Case("v4.rope {0}, {1}" + inverse, [x, table], [((1, 2, 6), "bf16", rounded(flat))])
+    # Blocks of which the last is shorter; what they hold is exact in bf16.
+    for kind, d, block, columns in [("e4m3", 40, 16, 40), ("e4m3", 130, 128, 130), ("e2m1", 20, 32, 16)]:
+        x = normal_bf16(2, d)
+        flat = []
+        for r in range(2):
+            row = x[r]
+            for b in range(0, columns, block):
+                end = min(b + block, columns)
+                row[b:end] = quantized(row[b:end], kind)[2]
+            flat += row
+        text = f"v4.round_trip {{0}} format {kind} block {block} columns {columns}"
+        yield Case(text, [x], [((2, d), "bf16", rounded(flat))])
+    # The official rounding points of index scores: dots, weights times scale, products, the sum.
+    q, keys, weights = whole(2, 3, 40), whole(5, 40), whole(2, 3)
+    flat = []
+    for s, t in enumerate([9, 19]):
+        for k in range(5):
+            terms = [
+                round_bf16(round_bf16(0.3 * weights[s, h]) * max(round_bf16(dot(q[s, h], keys[k])), 0)) for h in range(3)
+            ]
+            flat.append(math.fsum(terms) if k < (t + 1) // 4 else None)
+    yield Case(
+        "v4.index_scores {0}, {1}, {2}, {3} ratio 4 scale 0.3 rounded",
+        [q, weights, keys, integers(9, 19)],
+        [((2, 5), "bf16", rounded(flat))],
+    )
+    scores = Tensor((1, 6), "bf16", [bf16_code(v) for v in [1.0, 3.0, -2.0, 3.0, 2.0, 0.5]])
+    yield Case("v4.top_k {0}", [scores], [((1, 3), "i32", [1, 3, 4])])
+    # Probabilities are rounded for the sum of the keys, and not for the denominator.
+    q, window, sink = normal(1, 2, 8), normal_bf16(4, 8), normal(2)
+    for text, narrow in [("", lambda p: p), (" rounded", round_bf16)]:
+        flat = []
+        for h in range(2):
+            z = [0.35 * dot(q[0, h], window[p]) for p in range(4)]
+            p = [math.exp(v - max(z)) for v in z]
+            total = math.fsum(p) + math.exp(sink[h] - max(z))
+            flat += [math.fsum(narrow(a) * window[j, i] for j, a in enumerate(p)) / total for i in range(8)]
+        yield Case(
+            "v4.sparse_attention {0}, {1}, {2}, {3}, {4} window 4 scale 0.35" + text,
+            [q, window, sink, integers(3), span(3, 1)],
+            [((1, 2, 8), "f32", flat)],
+        )
+
+
+# ---------------------------------------------------------------------------------------------------- packed rows
+def pack_row(row, columns, kind):
+    """The bytes of a packed row: codes of the first columns, the others as bf16, scales."""
+    block, codes, scale_codes = (64 if kind == "e4m3" else 32), [], []
+    for b in range(0, columns, block):
+        s, c, _ = quantized(row[b : b + block], kind)
+        scale_codes.append(s)
+        codes += c
+    if kind == "e2m1":
+        return [codes[i] | codes[i + 1] << 4 for i in range(0, len(codes), 2)] + scale_codes
+    plain = [bf16_code(v) for v in row[columns:]]
+    scale_codes += [0] * (-len(scale_codes) % 8)
+    return codes + [b for code in plain for b in (code & 255, code >> 8)] + scale_codes
+
+
+def unpacked(row, columns, kind):
+    values = []
+    for b in range(0, columns, 64 if kind == "e4m3" else 32):
+        values += quantized(row[b : b + (64 if kind == "e4m3" else 32)], kind)[2]
+    return values + [round_bf16(v) for v in row[columns:]]
+
+
+@case("packed")
+def packed_rows():
+    for c, columns, kind, width in [(76, 64, "e4m3", 96), (192, 128, "e4m3", 264), (512, 448, "e4m3", 584),
+                                    (32, 32, "e2m1", 17), (128, 128, "e2m1", 68)]:
+        for make in [normal, normal_bf16]:
+            s, w = 3, 4
+            kv, history = make(s, c), normal(w, c)
+            old = [pack_row(history[i], columns, kind) for i in range(w)]
+            assert len(old[0]) == width
+            ring = Tensor((w, width), "i8", [b for row in old for b in row])
+            after = list(old)
+            for i in range(s):
+                after[(5 + i) % w] = pack_row(kv[i], columns, kind)
+            flat = [b for row in after for b in row]
+            yield Case("v4.window_append {0}, {1}, {2}", [kv, ring, span(5, s)], [((w, width), "i8", flat)])
+            one = Tensor((1, c), kv.element, kv.codes[:c])
+            after = old[:2] + [pack_row(kv[0], columns, kind)] + old[3:]
+            flat = [b for row in after for b in row]
+            yield Case("v4.window_append {0}, {1}, {2}", [one, ring, span(6, 1)], [((w, width), "i8", flat)])
+            # Entries 1 and 3, the second of which is not complete.
+            yield Case(
+                "v4.cache_append {0}, {1}, {2} ratio 4",
+                [Tensor((2, c), kv.element, kv.codes[: 2 * c]), ring, integers(4, -1)],
+                [((w, width), "i8", [b for row in old[:1] + [pack_row(kv[0], columns, kind)] + old[2:] for b in row])],
+            )
+            flat = [v for i in range(w) for v in unpacked(history[(5 + i) % w], columns, kind)] + kv.values
+            result = ((w + s, c), "f32", flat) if make is normal else ((w + s, c), "bf16", rounded(flat))
+            yield Case("v4.window_context {0}, {1}, {2}", [kv, ring, span(5, s)], [result], tolerance=0)
+    # What reads rows sees the numbers.
+    history, entries, q, sink = normal(4, 76), normal(6, 76), normal(1, 2, 76), normal(2)
+    bytes_ = lambda rows, n: Tensor((n, 96), "i8", [b for i in range(n) for b in pack_row(rows[i], 64, "e4m3")])
+    keys = [unpacked(history[i], 64, "e4m3") for i in range(4)] + [unpacked(entries[j], 64, "e4m3") for j in (0, 2)]
+    flat = []
+    for h in range(2):
+        z = [0.1 * dot(q[0, h], key) for key in keys]
+        p = [math.exp(v - max(z)) for v in z]
+        total = math.fsum(p) + math.exp(sink[h] - max(z))
+        flat += [math.fsum(a * key[i] for a, key in zip(p, keys)) / total for i in range(76)]
+    yield Case(
+        "v4.sparse_attention {0}, {1}, {2}, {3}, {4} entries {5} ratio 4 selected {6} window 4 scale 0.1",
+        [q, bytes_(history, 4), sink, integers(23), span(23, 1), bytes_(entries, 6), Tensor((1, 2), "i32", [0, 2])],
+        [((1, 2, 76), "f32", flat)],
+    )
+    q, weights, keys = normal(1, 3, 64), normal(1, 3), normal(5, 64)
+    wide = [unpacked(keys[k], 64, "e2m1") for k in range(5)]
+    flat = [0.25 * math.fsum(weights[0, h] * max(dot(q[0, h], row), 0) for h in range(3)) for row in wide]
+    yield Case(
+        "v4.index_scores {0}, {1}, {2}, {3} ratio 4 scale 0.25",
+        [q, weights, Tensor((5, 34), "i8", [b for k in range(5) for b in pack_row(keys[k], 64, "e2m1")]), integers(23)],
+        [((1, 5), "f32", flat)],
+    )
+
+
 # ---------------------------------------------------------------------------------------------------- experts
 def softplus(x):
     return x if x > 20 else math.log1p(math.exp(x))
@@ -1123,20 +1393,23 @@ def emit(cases):
 
 def widen_codes(out, name, value, shape, element):
     """The codes of a narrow tensor as i32."""
-    map_ = "affine_map<(a, b) -> (a, b)>"
+    dims = ", ".join("abc"[: len(shape)])
+    map_ = f"affine_map<({dims}) -> ({dims})>"
+    loops_ = ", ".join(['"parallel"'] * len(shape))
     target = result_type(shape, "i32")
+    width = "i16" if element == "bf16" else "i8"
     out += [
         f"  %e{name} = tensor.empty() : {target}",
         f"  %w{name} = linalg.generic {{indexing_maps = [{map_}, {map_}],"
-        f' iterator_types = ["parallel", "parallel"]}}'
+        f" iterator_types = [{loops_}]}}"
         f" ins({value} : {result_type(shape, element)}) outs(%e{name} : {target}) {{",
         f"  ^bb0(%in: {element}, %old: i32):",
     ]
     byte = "%in"
     if element != "i8":
-        out.append(f"    %byte = arith.bitcast %in : {element} to i8")
+        out.append(f"    %byte = arith.bitcast %in : {element} to {width}")
         byte = "%byte"
-    out += [f"    %code = arith.extui {byte} : i8 to i32", "    linalg.yield %code : i32", f"  }} -> {target}"]
+    out += [f"    %code = arith.extui {byte} : {width} to i32", "    linalg.yield %code : i32", f"  }} -> {target}"]
     return f"%w{name}"
 
 

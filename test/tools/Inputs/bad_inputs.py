@@ -81,8 +81,7 @@ def edit_json(path, edit):
 f32 = "--numerics=f32"
 
 # Usage.
-expect("no-numerics", 2, r"--numerics=f32", checkpoint)
-expect("other-numerics", 2, r"fast.*f32", checkpoint, "--numerics=fast")
+expect("other-numerics", 2, r"fast.*reference.*f32", checkpoint, "--numerics=fp8")
 expect("other-kv", 2, r"bf16.*f32", checkpoint, f32, "--kv=bf16")
 expect("no-input", 2, r"no input|expected", f32)
 expect("unknown-flag", 2, r"--prefil.*did you mean.*--prefill", checkpoint, f32, "--prefil=16")

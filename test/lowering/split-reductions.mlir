@@ -1,4 +1,4 @@
-// RUN: v4-opt %s --split-input-file --pass-pipeline='builtin.module(func.func(v4-split-keys))' | FileCheck %s
+// RUN: v4-opt %s --split-input-file --pass-pipeline='builtin.module(func.func(v4-split-reductions))' | FileCheck %s
 
 // One row: parts of 64 keys, of the window and the entries that can be selected; then heads, four at a time.
 // CHECK-LABEL: func.func @one_row
@@ -66,7 +66,8 @@ func.func @slots(%q: tensor<3x4x16xf32>, %w: tensor<3x4xf32>, %keys: tensor<3x40
 // CHECK-NOT:     v4.phase
 func.func @whole(%q: tensor<8x4x16xf32>, %w: tensor<8x4xf32>, %keys: tensor<1024x16xf32>, %p: tensor<8xi32>,
                  %q1: tensor<1x4x16xf32>, %w1: tensor<1x4xf32>, %p1: tensor<1xi32>, %ring: tensor<64x16xf32>,
-                 %sink: tensor<4xf32>, %span: tensor<2xi32>)
+                 %sink: tensor<4xf32>, %span: tensor<2xi32>, %out0: tensor<8x8xi32>, %out1: tensor<1x1024xi32>,
+                 %out2: tensor<1x4x16xf32>)
     -> (tensor<8x8xi32>, tensor<1x1024xi32>, tensor<1x4x16xf32>) {
   %a = v4.index_top_k %q, %w, %keys, %p ratio 4 scale 0.25
       : (tensor<8x4x16xf32>, tensor<8x4xf32>, tensor<1024x16xf32>, tensor<8xi32>) -> tensor<8x8xi32>
@@ -75,4 +76,22 @@ func.func @whole(%q: tensor<8x4x16xf32>, %w: tensor<8x4xf32>, %keys: tensor<1024
   %c = v4.sparse_attention %q1, %ring, %sink, %p1, %span window 64 scale 0.25
       : (tensor<1x4x16xf32>, tensor<64x16xf32>, tensor<4xf32>, tensor<1xi32>, tensor<2xi32>) -> tensor<1x4x16xf32>
   return %a, %b, %c : tensor<8x8xi32>, tensor<1x1024xi32>, tensor<1x4x16xf32>
+}
+
+// -----
+
+// Parts of the columns lie within a stream.
+// CHECK-LABEL: func.func @hyper_connections
+// CHECK:         scf.forall ({{.*}}) in (1, 4)
+// CHECK:           v4.kernel "hc_mix" ins({{.*}}) outs({{.*}} : tensor<1x1x25xf32>) {{.*}} {columns = 1024 : i64}
+// CHECK:         scf.forall (%{{.*}}) in (1)
+// CHECK:           v4.kernel "hc_close" ins({{.*}} : tensor<1x4x25xf32>, tensor<1x4x1024xf32>, tensor<3xf32>, tensor<24xf32>)
+func.func @hyper_connections(%x: tensor<1x4x1024xf32>, %fn: tensor<24x4096xf32>, %scale: tensor<3xf32>,
+                             %base: tensor<24xf32>, %out: tensor<1x1024xf32>, %out_post: tensor<1x4xf32>,
+                             %out_comb: tensor<1x4x4xf32>)
+    -> (tensor<1x1024xf32>, tensor<1x4xf32>, tensor<1x4x4xf32>) {
+  %y, %post, %comb = v4.hc_pre %x, %fn, %scale, %base eps 1.0e-6 hc_eps 1.0e-6 iterations 20
+      : (tensor<1x4x1024xf32>, tensor<24x4096xf32>, tensor<3xf32>, tensor<24xf32>)
+      -> (tensor<1x1024xf32>, tensor<1x4xf32>, tensor<1x4x4xf32>)
+  return %y, %post, %comb : tensor<1x1024xf32>, tensor<1x4xf32>, tensor<1x4x4xf32>
 }

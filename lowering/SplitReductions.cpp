@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// v4-split-keys: the keys of attention and indexer become parts when rows are few.
+// v4-split-reductions: keys of attention and indexer, and columns of hyper-connections, become parts when rows are few.
 
 #include "lowering/Passes.h"
-#include "lowering/templates/Templates.h"
+#include "lowering/templates/KernelBuilder.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -11,7 +11,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 
 namespace mlir::v4 {
-#define GEN_PASS_DEF_SPLITKEYSPASS
+#define GEN_PASS_DEF_SPLITREDUCTIONSPASS
 #include "lowering/Passes.h.inc"
 } // namespace mlir::v4
 
@@ -22,6 +22,8 @@ using namespace mlir::v4;
 constexpr int64_t kManyRows = 8;
 /// Most parts, and the fewest keys for which one is worth starting.
 constexpr int64_t kMaxParts = 16, kPartKeys = 64;
+/// Most columns of a part of hyper-connections, and the fewest parts that are worth a second phase.
+constexpr int64_t kPartColumns = 1024, kFewParts = 4;
 /// Heads that one workgroup combines.
 constexpr int64_t kCombinedHeads = 4;
 
@@ -42,14 +44,14 @@ public:
   Value zero() { return arith::ConstantIndexOp::create(*this, 0); }
   Value empty(ArrayRef<int64_t> shape, Type element) { return tensor::EmptyOp::create(*this, shape, element); }
 
-  /// Where the kernel wants the result of the op: an output, or a temporary.
-  Value findDestination() {
+  /// Where the kernel wants a result of the op: an output, or a temporary.
+  Value findDestination(unsigned result = 0) {
     auto func = op->getParentOfType<func::FuncOp>();
     Operation *end = func.getBody().front().getTerminator();
-    for (OpOperand &use : op->getResult(0).getUses())
+    for (OpOperand &use : op->getResult(result).getUses())
       if (use.getOwner() == end)
         return func.getArgument(func.getNumArguments() - end->getNumOperands() + use.getOperandNumber());
-    auto type = cast<RankedTensorType>(op->getResult(0).getType());
+    auto type = cast<RankedTensorType>(op->getResult(result).getType());
     return empty(type.getShape(), type.getElementType());
   }
 
@@ -103,18 +105,21 @@ private:
   Operation *op;
 };
 
-struct SplitKeysPass : v4::impl::SplitKeysPassBase<SplitKeysPass> {
+struct SplitReductionsPass : v4::impl::SplitReductionsPassBase<SplitReductionsPass> {
   void runOnOperation() override {
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
-      if (isa<IndexTopKOp, SparseAttentionOp>(op))
+      // Rounding points belong to the order of the decomposition.
+      if (isa<HcPreOp, IndexTopKOp, SparseAttentionOp>(op) && !op->hasAttr("rounded"))
         ops.push_back(op);
     });
     for (Operation *op : ops)
       if (auto attention = dyn_cast<SparseAttentionOp>(op))
         splitAttention(attention);
+      else if (auto index = dyn_cast<IndexTopKOp>(op))
+        splitIndex(index);
       else
-        splitIndex(cast<IndexTopKOp>(op));
+        splitMix(cast<HcPreOp>(op));
   }
 
 private:
@@ -128,6 +133,39 @@ private:
     }
     inputs.push_back(ids[1]);
     return inputs;
+  }
+
+  static void splitMix(HcPreOp op) {
+    ArrayRef<int64_t> shape = shapeOf(op.getStreams());
+    int64_t rows = shape[0], streams = shape[1], width = shape[2], products = shapeOf(op.getFn())[0];
+    if (rows >= kManyRows || width % kVector)
+      return;
+    int64_t columns = largestDivisor(width / kVector, kPartColumns / kVector) * kVector;
+    int64_t parts = streams * width / columns;
+    if (columns < kPartColumns / 4 || parts < kFewParts)
+      return;
+    PhaseBuilder b(op);
+    auto integer = [&](int64_t value) { return IntegerAttr::get(IntegerType::get(op.getContext(), 64), value); };
+    Value sums = b.phase(
+        "hc_mix", {rows, parts}, {1, 1}, b.empty({rows, parts, products + 1}, Float32Type::get(op.getContext())),
+        [&](ValueRange ids) {
+          return SmallVector<Value>{b.slice(op.getStreams(), ids[0], 1), op.getFn(), ids[1]};
+        },
+        [&](KernelOp kernel) { kernel->setAttr("columns", integer(columns)); })[0];
+    SmallVector<Value> outs = {b.findDestination(0), b.findDestination(1), b.findDestination(2)};
+    ValueRange results = b.phase(
+        "hc_close", {rows}, {1}, outs,
+        [&](ValueRange ids) {
+          return SmallVector<Value>{b.slice(sums, ids[0], 1), b.slice(op.getStreams(), ids[0], 1), op.getScale(),
+                                    op.getBase()};
+        },
+        [&](KernelOp kernel) {
+          kernel->setAttr("eps", op.getEpsAttr());
+          kernel->setAttr("hc_eps", op.getHcEpsAttr());
+          kernel->setAttr("iterations", op.getIterationsAttr());
+        });
+    op.replaceAllUsesWith(results);
+    op.erase();
   }
 
   static void splitIndex(IndexTopKOp op) {
@@ -171,7 +209,7 @@ private:
     if (parts == 1)
       return;
     PhaseBuilder b(op);
-    Type element = op.getResult().getType().getElementType();
+    Type element = Float32Type::get(op.getContext());
     // Maximum and sum of every part and head, and the weighted sum.
     SmallVector<Value> partial = {b.empty({rows, parts, 2, heads}, element),
                                   b.empty({rows, parts, heads, width}, element)};
