@@ -101,7 +101,7 @@ LogicalResult StateAttr::verify(function_ref<InFlightDiagnostic()> emitError, St
 }
 
 int64_t StateAttr::getColumns(ShapedType type) const {
-  int64_t width = type.getDimSize(1);
+  int64_t width = type.getShape().back();
   if (!type.getElementType().isInteger(8))
     return width;
   if (getQuantized() == 0)
