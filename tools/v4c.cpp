@@ -407,6 +407,9 @@ public:
     if (auto options = (*module)->getAttrOfType<ArrayAttr>("v4.options"))
       for (auto option : options.getAsRange<StringAttr>())
         emit.options.push_back(option.str());
+    // Of the file, what kernels depend on.
+    if (cpu.fastBf16Dot)
+      emit.options.push_back(*cpu.fastBf16Dot ? "--tune-for=fast-bf16-dot" : "--tune-for=slow-bf16-dot");
     llvm::sort(emit.options);
     showProgress("module");
     bool environment = false;
