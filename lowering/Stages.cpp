@@ -55,8 +55,7 @@ static void buildTiles(OpPassManager &pm, const LoweringOptions &options) {
   bool isGpu = findGpuTarget(options.target);
   // 1. Weights as kernels of this target read them. Groups become kernels, each in a module of its own: from here on
   //    kernels are compiled in parallel.
-  if (!isGpu)
-    pm.addPass(createPackWeightsPass());
+  pm.addPass(createPackWeightsPass());
   pm.addPass(createOutlineGroupsPass());
   OpPassManager &func = pm.nest<ModuleOp>().nest<func::FuncOp>();
   // 2. Ops are cut into tiles while they are still v4 ops: only they know their loops.
