@@ -219,14 +219,14 @@ static LogicalResult verifyTensorCores(KernelOp op) {
 }
 
 LogicalResult v4::expandBlockGemm(KernelOp op, const GpuTarget &target) {
-  if (failed(verifyProduct(op, /*table=*/false)) || failed(verifyTensorCores(op)))
+  if (failed(verifyBlockProduct(op, /*table=*/false)) || failed(verifyTensorCores(op)))
     return failure();
   Gemm(op).expandLinear();
   return success();
 }
 
 LogicalResult v4::expandGroupedBlockGemm(KernelOp op, const GpuTarget &target) {
-  if (failed(verifyProduct(op, /*table=*/true)) || failed(verifyTensorCores(op)))
+  if (failed(verifyBlockProduct(op, /*table=*/true)) || failed(verifyTensorCores(op)))
     return failure();
   Gemm(op).expandGrouped();
   return success();

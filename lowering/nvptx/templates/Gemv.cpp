@@ -274,14 +274,14 @@ bool v4::selectGroupedBlockGemv(Operation *op, const GpuTarget &target) {
 }
 
 LogicalResult v4::expandBlockGemv(KernelOp op, const GpuTarget &target) {
-  if (failed(verifyProduct(op, /*table=*/false)))
+  if (failed(verifyBlockProduct(op, /*table=*/false)))
     return failure();
   Gemv(op).expandLinear();
   return success();
 }
 
 LogicalResult v4::expandGroupedBlockGemv(KernelOp op, const GpuTarget &target) {
-  if (failed(verifyProduct(op, /*table=*/true)))
+  if (failed(verifyBlockProduct(op, /*table=*/true)))
     return failure();
   Gemv(op).expandGrouped();
   return success();

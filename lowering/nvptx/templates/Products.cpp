@@ -85,6 +85,17 @@ Value Products::loadInput(Value row, Value column, bool isWhole) {
   return vector::FromElementsOp::create(*this, VectorType::get({8}, getBF16Type()), numbers);
 }
 
+LogicalResult v4::verifyBlockProduct(KernelOp op, bool table) {
+  if (failed(verifyProduct(op, table)))
+    return failure();
+  auto attribute = op->getAttrOfType<IntegerAttr>("threads");
+  int64_t threads = attribute ? attribute.getInt() : kBlockThreads;
+  // Warps are dealt out to one or two pairs of groups.
+  if (threads != 64 && threads != 128 && threads != 256)
+    return op.emitOpError() << "expected blocks of 64, 128 or 256 threads, found " << threads;
+  return success();
+}
+
 bool v4::usesTensorCores(Type input, Type weight) { return input.isBF16() && !weight.isF32(); }
 
 std::optional<SmallVector<int64_t>> v4::productTileSizes(TileInterface op, const GpuTarget &target) {

@@ -45,6 +45,9 @@ protected:
 /// Whether a kernel multiplies bf16 rows with a weight that is exact in bf16: products m16n8k16. Others are f32 multiply-adds.
 bool usesTensorCores(Type input, Type weight);
 
+/// verifyProduct, and the number of threads.
+LogicalResult verifyBlockProduct(KernelOp op, bool table);
+
 /// Threads of a block of products.
 constexpr int64_t kProductThreads = 256;
 /// Most rows of a call for which every product reads the weight just once.
