@@ -30,8 +30,10 @@ public:
 
   void expandLinear() { linear(prepare(cast<MemRefType>(x.getType()).getDimSize(0))); }
   void expandGrouped() {
-    auto tokens = cast<MemRefType>(x.getType()).getDimSize(0), pairs = cast<MemRefType>(y.getType()).getDimSize(0);
-    grouped(prepare(std::min({tokens, pairs, kTokens})));
+    int64_t tokens = cast<MemRefType>(x.getType()).getDimSize(0), pairs = cast<MemRefType>(y.getType()).getDimSize(0);
+    // A second set of rows where an expert tends to have more than one.
+    int64_t most = pairs > kTokens / 2 * countExperts() ? kMostGemvRows : kTokens;
+    grouped(prepare(std::min({tokens, pairs, most})));
   }
 
 private:
@@ -263,10 +265,9 @@ bool v4::selectGroupedBlockGemv(Operation *op, const GpuTarget &target) {
   auto linear = dyn_cast<GroupedLinearOp>(op);
   if (!linear || !isPackedWeight(linear.getWeight(), 1))
     return false;
-  // Few rows per expert.
-  constexpr int64_t kMostPairs = 128, kMostOfExpert = 4;
+  // Few rows per expert: a second reading of its weight for some of them comes from the cache.
   int64_t pairs = linear.getResult().getType().getDimSize(0), experts = linear.getExperts().getType().getDimSize(0);
-  if (pairs > std::max(kMostPairs, kMostOfExpert * experts) &&
+  if (pairs > kMostGemvRows * experts &&
       usesTensorCores(linear.getInput().getType().getElementType(), linear.getWeight().getType().getElementType()))
     return false;
   replaceByBlockKernel(op, "grouped_gemv", kProductThreads);

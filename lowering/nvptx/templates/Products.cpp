@@ -39,8 +39,15 @@ void Products::linear(int64_t most) {
     return product({index(rows), rows, itself, itself}, weight);
   loop(index(0), index(rows), most, [&](Value first) {
     auto place = [&](Value row) { return add(first, row); };
-    product({min(sub(index(rows), first), index(most)), most, place, place}, weight);
+    // The number is known where all passes are full.
+    Value count = rows % most ? min(sub(index(rows), first), index(most)) : index(most);
+    product({count, most, place, place}, weight);
   });
+}
+
+int64_t Products::countExperts() {
+  bool scaled = PackedWeight::hasScale(cast<MemRefType>(op.getInputs()[1].getType()));
+  return cast<MemRefType>(op.getInputs()[scaled ? 3 : 2].getType()).getDimSize(0);
 }
 
 void Products::grouped(int64_t most) {
@@ -52,7 +59,7 @@ void Products::grouped(int64_t most) {
   // An expert has a pair of a token at most once.
   most = std::min({most, tokens, pairs});
   Value last = index(tokens - 1);
-  loop(index(0), index(cast<MemRefType>(experts.getType()).getDimSize(0)), 1, [&](Value number) {
+  loop(index(0), index(countExperts()), 1, [&](Value number) {
     Value expert = load(experts, number);
     when(compare(Pred::sge, expert, i32(0)), [&] {
       expert = toIndex(expert);

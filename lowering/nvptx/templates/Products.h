@@ -31,6 +31,8 @@ protected:
   /// All threads of the block; the rows and their number are the same for all of them.
   virtual void product(const ProductRows &rows, BlockWeight &weight) = 0;
 
+  /// Experts that may be active in a `v4.grouped_linear`.
+  int64_t countExperts();
   Type elementOf(Value memory) { return cast<MemRefType>(memory.getType()).getElementType(); }
   /// Eight numbers of a row of x from column `column` on, as vector<8xbf16>; zeros behind the last column when they are not
   /// `whole`.
