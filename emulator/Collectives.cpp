@@ -202,65 +202,73 @@ template <typename F> void forLanes(uint32_t mask, F f) {
     f(uint32_t(std::countr_zero(mask)));
 }
 
-float fromBf16(uint16_t bits) {
-  return std::bit_cast<float>(uint32_t(bits) << 16);
-}
-
 float fromF16(uint16_t bits) {
   return static_cast<float>(std::bit_cast<_Float16>(bits));
 }
 
 /// d = a b + c with the fragments of the PTX manual, "Matrix Fragments for mma.m16n8k16" and "m16n8k8": lane = 4 g + t. Products are
 /// exact; sums are rounded to f32 in the order of k, which the manual leaves open.
-void multiply(Meeting &meeting, uint32_t k, uint32_t types) {
-  float a[16][16], b[16][8], d[16][8];
-  bool bf16 = types == V4_EMU_BF16_F32, narrow = types == V4_EMU_F16_F16;
-  auto widen = [&](uint16_t bits) { return bf16 ? fromBf16(bits) : fromF16(bits); };
+void multiply(const Meeting &meeting, uint32_t k, uint32_t types) {
+  typedef float Row __attribute__((vector_size(32)));
+  typedef uint16_t Halves __attribute__((vector_size(16)));
+  typedef _Float16 F16s __attribute__((vector_size(16)));
+  typedef uint32_t Words __attribute__((vector_size(32)));
+  alignas(32) uint16_t halfA[16][16], halfB[16][8];
+  alignas(32) float a[16][16], d[16][8];
+  Row b[16];
+  bool narrow = types == V4_EMU_F16_F16;
   for (uint32_t lane = 0; lane != 32; ++lane) {
     const Mma &m = *static_cast<Mma *>(meeting.arguments[lane]);
     uint32_t g = lane / 4, t = lane % 4;
-    uint16_t ra[8], rb[4];
-    std::memcpy(ra, m.a, k);     // k / 2 halves
-    std::memcpy(rb, m.b, k / 2); // k / 4 halves
-    for (uint32_t i = 0; i != k / 2; ++i)
-      a[g + (i & 2 ? 8 : 0)][2 * t + (i & 1) + (i & 4 ? 8 : 0)] = widen(ra[i]);
+    auto *ra = static_cast<const char *>(m.a);
+    auto *rb = static_cast<const uint16_t *>(m.b);
+    // Register i holds two neighbouring columns of A, or two neighbouring rows of B.
     for (uint32_t i = 0; i != k / 4; ++i)
-      b[2 * t + (i & 1) + (i & 2 ? 8 : 0)][g] = widen(rb[i]);
-    for (uint32_t i = 0; i != 4; ++i) {
-      float value;
-      if (narrow) {
-        uint16_t half;
-        std::memcpy(&half, static_cast<const char *>(m.c) + 2 * i, 2);
-        value = fromF16(half);
-      } else {
-        std::memcpy(&value, static_cast<const char *>(m.c) + 4 * i, 4);
-      }
-      d[g + (i & 2 ? 8 : 0)][2 * t + (i & 1)] = value;
+      std::memcpy(&halfA[g + (i & 1) * 8][2 * t + (i & 2) * 4], ra + 4 * i, 4);
+    for (uint32_t i = 0; i != k / 4; ++i)
+      halfB[2 * t + (i & 1) + (i & 2) * 4][g] = rb[i];
+    for (uint32_t i = 0; i != 2; ++i) {
+      if (narrow)
+        for (uint32_t j = 0; j != 2; ++j)
+          d[g + 8 * i][2 * t + j] = fromF16(static_cast<const uint16_t *>(m.c)[2 * i + j]);
+      else
+        std::memcpy(&d[g + 8 * i][2 * t], static_cast<const char *>(m.c) + 8 * i, 8);
     }
   }
-  for (uint32_t row = 0; row != 16; ++row) {
-    typedef float Row __attribute__((vector_size(32)));
-    Row sum;
-    std::memcpy(&sum, d[row], sizeof sum);
-    for (uint32_t i = 0; i != k; ++i) {
-      Row other;
-      std::memcpy(&other, b[i], sizeof other);
-      float one = a[row][i];
-      sum = __builtin_elementwise_fma(Row{one, one, one, one, one, one, one, one}, other, sum);
+  auto widen = [&](const uint16_t *from) {
+    Halves halves;
+    std::memcpy(&halves, from, sizeof halves);
+    if (types == V4_EMU_BF16_F32)
+      return std::bit_cast<Row>(__builtin_convertvector(halves, Words) << 16);
+    return __builtin_convertvector(std::bit_cast<F16s>(halves), Row);
+  };
+  for (uint32_t row = 0; row != 16; ++row)
+    for (uint32_t half = 0; half != k / 8; ++half) {
+      Row wide = widen(&halfA[row][8 * half]);
+      std::memcpy(&a[row][8 * half], &wide, sizeof wide);
     }
-    std::memcpy(d[row], &sum, sizeof sum);
+  for (uint32_t i = 0; i != k; ++i)
+    b[i] = widen(halfB[i]);
+  // Four rows at a time, or each sum would wait for the one before.
+  for (uint32_t row = 0; row != 16; row += 4) {
+    Row sums[4];
+    std::memcpy(sums, d[row], sizeof sums);
+    for (uint32_t i = 0; i != k; ++i)
+      for (uint32_t r = 0; r != 4; ++r) {
+        float one = a[row + r][i];
+        sums[r] = __builtin_elementwise_fma(Row{one, one, one, one, one, one, one, one}, b[i], sums[r]);
+      }
+    std::memcpy(d[row], sums, sizeof sums);
   }
   for (uint32_t lane = 0; lane != 32; ++lane) {
     const Mma &m = *static_cast<Mma *>(meeting.arguments[lane]);
     uint32_t g = lane / 4, t = lane % 4;
-    for (uint32_t i = 0; i != 4; ++i) {
-      float value = d[g + (i & 2 ? 8 : 0)][2 * t + (i & 1)];
-      if (narrow) {
-        _Float16 half = static_cast<_Float16>(value);
-        std::memcpy(static_cast<char *>(m.d) + 2 * i, &half, 2);
-      } else {
-        std::memcpy(static_cast<char *>(m.d) + 4 * i, &value, 4);
-      }
+    for (uint32_t i = 0; i != 2; ++i) {
+      if (narrow)
+        for (uint32_t j = 0; j != 2; ++j)
+          static_cast<_Float16 *>(m.d)[2 * i + j] = static_cast<_Float16>(d[g + 8 * i][2 * t + j]);
+      else
+        std::memcpy(static_cast<char *>(m.d) + 8 * i, &d[g + 8 * i][2 * t], 8);
     }
   }
 }
@@ -516,20 +524,9 @@ void copyWait(uint32_t groups, const v4_emu_site *site) {
   thisWorker().copyWait(groups, site);
 }
 
-uint32_t widenE4m3(uint32_t pair) {
-  auto one = [](uint32_t code) -> uint32_t {
-    if ((code & 0x7F) == 0x7F)
-      return 0x7FFF; // the only NaN of e4m3, canonical in f16 as the conversion gives it
-    // The code's fields in f16's places are the value times 2^-8, exactly, subnormals included.
-    uint16_t bits = uint16_t((code & 0x80) << 8 | (code & 0x7F) << 7);
-    return std::bit_cast<uint16_t>(static_cast<_Float16>(fromF16(bits) * 256.0f));
-  };
-  return one(pair & 0xFF) | one(pair >> 8 & 0xFF) << 16;
-}
-
 } // namespace
 
 const v4_emu_api kApi = {thread, access, barrier, barrierArrive, warpSync, shuffle, vote, match, redux, elect, mma,
-                         ldmatrix, stmatrix, copyAsync, copyCommit, copyWait, widenE4m3};
+                         ldmatrix, stmatrix, copyAsync, copyCommit, copyWait};
 
 } // namespace v4::emu

@@ -31,7 +31,7 @@ struct v4_emu_site {
   uint32_t access;    // v4_emu_access
   uint32_t space;     // v4_emu_space
   int32_t binding;
-  uint32_t reserved;
+  uint32_t index; // in the kernel's table
 };
 
 /// Bytes [begin, end) of shared memory between two buffers; nothing may touch them.
@@ -84,8 +84,7 @@ struct v4_emu_thread {
   X(void, stmatrix, (void *row, const void *in, uint32_t count, uint32_t transposed, const v4_emu_site *site))         \
   X(void, copy_async, (void *to, const void *from, uint32_t source_bytes, const v4_emu_site *site))                    \
   X(void, copy_commit, (const v4_emu_site *site))                                                                      \
-  X(void, copy_wait, (uint32_t groups, const v4_emu_site *site))                                                       \
-  X(uint32_t, widen_e4m3, (uint32_t pair)) /* two e4m3 codes in the low half to two f16 */
+  X(void, copy_wait, (uint32_t groups, const v4_emu_site *site))
 
 struct v4_emu_api {
 #define V4_EMU_MEMBER(result, name, parameters) result(*name) parameters;

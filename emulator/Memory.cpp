@@ -33,15 +33,9 @@ static const char *verb(v4_emu_access kind) {
   return kind == V4_EMU_READ ? "read" : kind == V4_EMU_WRITE ? "write" : "atomic access";
 }
 
-bool Worker::ordered(const uint32_t &set, Accessors *culprit) const {
-  Knowledge now = knowledge();
-  *culprit = Accessors::fromBits(set);
-  if (now.knows(*culprit))
-    return true;
-  if (culprit->kind() != Accessors::Many || !kernel->partial_sync)
-    return false;
+bool Worker::orderedExactly(const Knowledge &now, const uint32_t &set, Accessors *culprit) const {
   auto list = exact.find(&set);
-  if (list == exact.end())
+  if (culprit->kind() != Accessors::Many || list == exact.end())
     return false;
   for (Accessors one : list->second)
     if (!now.knows(one)) {
@@ -51,21 +45,16 @@ bool Worker::ordered(const uint32_t &set, Accessors *culprit) const {
   return true;
 }
 
-void Worker::add(uint32_t &set) {
-  Knowledge now = knowledge();
+void Worker::addExactly(const Knowledge &now, uint32_t &set) {
   Accessors old = Accessors::fromBits(set);
-  if (!kernel->partial_sync) {
-    set = now.added(old).bits;
-    return;
-  }
-  if (old.none() || old.clock() <= base || (old.kind() == Accessors::One && (old.thread() == now.thread || now.knows(old)))) {
+  if (old.none() || old.clock() <= base || (old.kind() == Accessors::One && old.thread() == now.thread)) {
     set = Accessors(Accessors::One, now.thread, now.clock).bits;
     return;
   }
   std::vector<Accessors> &list = exact[&set];
   if (old.kind() == Accessors::One)
     list.assign(1, old);
-  // What this thread knows, later accessors need not know through it: keep all but its own earlier entry.
+  // A later accessor may know this access and not an earlier one, so only what everybody knows is forgotten.
   std::erase_if(list, [&](Accessors one) { return one.clock() <= base || one.thread() == now.thread; });
   list.push_back(Accessors(Accessors::One, now.thread, now.clock));
   set = Accessors(Accessors::Many, now.thread, std::max(old.clock(), now.clock)).bits;
@@ -84,19 +73,17 @@ void Worker::race(const v4_emu_site *site, const std::string &what, v4_emu_acces
         otherBlock != block ? "anything, as blocks are not" : "a barrier");
 }
 
-void Worker::checkAlignment(const char *address, uint32_t alignment, const v4_emu_site *site) {
-  if (reinterpret_cast<uintptr_t>(address) & (alignment - 1)) [[unlikely]] {
-    if (isShared(address))
-      fault(site, "misaligned: byte %td of shared memory is no multiple of %u", address - shared, alignment);
-    for (uint32_t i = 0; i != launch->info->binding_count; ++i) {
-      const v4_emu_binding &b = launch->info->bindings[i];
-      const char *base = static_cast<const char *>(b.base);
-      if (address >= base && uint64_t(address - base) < b.bytes)
-        fault(site, "misaligned: byte %td of binding %u (%s) is no multiple of %u", address - base, i, b.name ? b.name : "unnamed",
-              alignment);
-    }
-    fault(site, "misaligned: address %p is no multiple of %u", address, alignment);
+void Worker::misaligned(const char *address, uint32_t alignment, const v4_emu_site *site) {
+  if (isShared(address))
+    fault(site, "misaligned: byte %td of shared memory is no multiple of %u", address - shared, alignment);
+  for (uint32_t i = 0; i != launch->info->binding_count; ++i) {
+    const v4_emu_binding &b = launch->info->bindings[i];
+    const char *base = static_cast<const char *>(b.base);
+    if (address >= base && uint64_t(address - base) < b.bytes)
+      fault(site, "misaligned: byte %td of binding %u (%s) is no multiple of %u", address - base, i, b.name ? b.name : "unnamed",
+            alignment);
   }
+  fault(site, "misaligned: address %p is no multiple of %u", static_cast<const void *>(address), alignment);
 }
 
 void Worker::accessShared(const char *address, uint32_t bytes, v4_emu_access kind, const v4_emu_site *site) {
@@ -106,7 +93,7 @@ void Worker::accessShared(const char *address, uint32_t bytes, v4_emu_access kin
           launch->sharedBytes);
   if (!launch->races)
     return;
-  uint16_t index = siteIndex(site);
+  uint16_t index = uint16_t(site->index);
   Knowledge now = knowledge();
   uint32_t self = Accessors(Accessors::One, now.thread, now.clock).bits;
   for (size_t i = offset >> granuleShift, end = (offset + bytes - 1) >> granuleShift; i <= end; ++i) {
@@ -125,21 +112,21 @@ void Worker::accessShared(const char *address, uint32_t bytes, v4_emu_access kin
     Accessors other;
     if (kind != V4_EMU_WRITE && !cell.write && !cell.atomic) [[unlikely]]
       fault(site, "uninitialised: %s of byte %zu of shared memory, which nothing has written", verb(kind), i << granuleShift);
-    if (cell.write && cell.write != self && !ordered(cell.write, &other)) [[unlikely]]
+    if (cell.write && cell.write != self && !ordered(now, cell.write, &other)) [[unlikely]]
       race(site, where(), kind, V4_EMU_WRITE, block, other, cell.writeSite);
-    if (kind != V4_EMU_ATOMIC && cell.atomic && !ordered(cell.atomic, &other)) [[unlikely]]
+    if (kind != V4_EMU_ATOMIC && cell.atomic && !ordered(now, cell.atomic, &other)) [[unlikely]]
       race(site, where(), kind, V4_EMU_ATOMIC, block, other, cell.atomicSite);
-    if (kind != V4_EMU_READ && cell.read && cell.read != self && !ordered(cell.read, &other)) [[unlikely]]
+    if (kind != V4_EMU_READ && cell.read && cell.read != self && !ordered(now, cell.read, &other)) [[unlikely]]
       race(site, where(), kind, V4_EMU_READ, block, other, cell.readSite);
     if (kind == V4_EMU_READ) {
       if (cell.read != self)
-        add(cell.read);
+        add(now, cell.read);
       cell.readSite = index;
     } else if (kind == V4_EMU_WRITE) {
       cell.write = self;
       cell.writeSite = index;
     } else {
-      add(cell.atomic);
+      add(now, cell.atomic);
       cell.atomicSite = index;
     }
   }
@@ -178,7 +165,7 @@ void Worker::accessGlobal(const char *address, uint32_t bytes, v4_emu_access kin
   }
   if (!launch->races)
     return;
-  uint16_t index = siteIndex(site);
+  uint16_t index = uint16_t(site->index);
   Knowledge now = knowledge();
   uint32_t self = Accessors(Accessors::One, now.thread, now.clock).bits, me = uint32_t(block) + 1;
   std::mutex *lock = nullptr;
@@ -216,18 +203,18 @@ void Worker::accessGlobal(const char *address, uint32_t bytes, v4_emu_access kin
     Accessors other;
     if (cell.write && cell.writeBlock != me) [[unlikely]]
       report(V4_EMU_WRITE, cell.writeBlock, Accessors::fromBits(cell.write), cell.writeSite);
-    if (cell.write && cell.write != self && !ordered(cell.write, &other)) [[unlikely]]
+    if (cell.write && cell.write != self && !ordered(now, cell.write, &other)) [[unlikely]]
       report(V4_EMU_WRITE, me, other, cell.writeSite);
     if (kind != V4_EMU_ATOMIC && cell.atomic) {
       if (cell.atomicBlock != me) [[unlikely]]
         report(V4_EMU_ATOMIC, cell.atomicBlock, Accessors::fromBits(cell.atomic), cell.atomicSite);
-      if (!ordered(cell.atomic, &other)) [[unlikely]]
+      if (!ordered(now, cell.atomic, &other)) [[unlikely]]
         report(V4_EMU_ATOMIC, me, other, cell.atomicSite);
     }
     if (kind != V4_EMU_READ && cell.read) {
       if (cell.readBlock != me) [[unlikely]]
         report(V4_EMU_READ, cell.readBlock, Accessors::fromBits(cell.read), cell.readSite);
-      if (cell.read != self && !ordered(cell.read, &other)) [[unlikely]]
+      if (cell.read != self && !ordered(now, cell.read, &other)) [[unlikely]]
         report(V4_EMU_READ, me, other, cell.readSite);
     }
     auto addTo = [&](uint32_t &set, uint32_t &owner, uint16_t &where) {
@@ -236,7 +223,7 @@ void Worker::accessGlobal(const char *address, uint32_t bytes, v4_emu_access kin
         set = self;
       } else {
         owner = me;
-        add(set);
+        add(now, set);
       }
       where = index;
     };

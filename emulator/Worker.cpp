@@ -11,20 +11,7 @@
 
 namespace v4::emu {
 
-// One load from a fixed offset of the thread pointer; the default for a shared library is a call.
-static thread_local Worker *current __attribute__((tls_model("initial-exec"))) = nullptr;
-
-Worker &thisWorker() {
-  return *current;
-}
-
-void setThisWorker(Worker *worker) {
-  current = worker;
-}
-
-uint16_t Worker::siteIndex(const v4_emu_site *site) const {
-  return uint16_t(site - kernel->sites);
-}
+constinit thread_local Worker *currentWorker = nullptr;
 
 std::string Worker::threadName(uint32_t thread) const {
   const v4_emu_thread &t = fibers[thread].pub;
@@ -273,7 +260,7 @@ bool Worker::prepare() {
 void Worker::run(Launch &theLaunch) {
   launch = &theLaunch;
   kernel = launch->kernel;
-  setThisWorker(this);
+  currentWorker = this;
   if (!prepare()) {
     launch->outOfMemory = true;
     return;
@@ -281,7 +268,7 @@ void Worker::run(Launch &theLaunch) {
   // Blocks start in ascending order, so every block below one that faults runs to its end: the lowest fault is found always.
   for (uint64_t index; (index = launch->next.fetch_add(1)) < launch->blocks && index < launch->firstFault;)
     runBlock(index);
-  setThisWorker(nullptr);
+  currentWorker = nullptr;
 }
 
 } // namespace v4::emu

@@ -129,7 +129,11 @@ public:
   /// As `access`, with what differs from the site's own record.
   void accessShared(const char *address, uint32_t bytes, v4_emu_access kind, const v4_emu_site *site);
   void accessGlobal(const char *address, uint32_t bytes, v4_emu_access kind, const v4_emu_site *site);
-  void checkAlignment(const char *address, uint32_t alignment, const v4_emu_site *site);
+  void checkAlignment(const char *address, uint32_t alignment, const v4_emu_site *site) {
+    if (reinterpret_cast<uintptr_t>(address) & (alignment - 1)) [[unlikely]]
+      misaligned(address, alignment, site);
+  }
+  [[noreturn]] void misaligned(const char *address, uint32_t alignment, const v4_emu_site *site);
   bool isShared(const char *address) const {
     return address >= shared && address < shared + kSharedWindow;
   }
@@ -151,7 +155,6 @@ public:
   }
   /// Lets other threads go first now and then: what waits for another thread in a loop must not wait for ever.
   void yieldSometimes();
-  uint16_t siteIndex(const v4_emu_site *site) const;
   std::string threadName(uint32_t thread) const;
   std::string blockName(uint64_t block) const;
   std::string siteName(const v4_emu_site *site) const;
@@ -185,12 +188,20 @@ private:
   void joinInto(std::vector<uint32_t> &vector, const Fiber &fiber) const;
 
   // Sets of accessors; exact lists are kept only for kernels that order parts of warps or blocks.
-  bool ordered(const uint32_t &set, Accessors *culprit) const;
-  void add(uint32_t &set);
+  bool ordered(const Knowledge &now, const uint32_t &set, Accessors *culprit) const {
+    *culprit = Accessors::fromBits(set);
+    return now.knows(*culprit) || (kernel->partial_sync && orderedExactly(now, set, culprit));
+  }
+  void add(const Knowledge &now, uint32_t &set) {
+    if (kernel->partial_sync) [[unlikely]]
+      addExactly(now, set);
+    else
+      set = now.added(Accessors::fromBits(set)).bits;
+  }
+  bool orderedExactly(const Knowledge &now, const uint32_t &set, Accessors *culprit) const;
+  void addExactly(const Knowledge &now, uint32_t &set);
   void race(const v4_emu_site *site, const std::string &what, v4_emu_access kind, v4_emu_access otherKind,
             uint64_t otherBlock, Accessors other, uint16_t otherSite);
-  template <typename C> void checkCell(C &cell, v4_emu_access kind, const v4_emu_site *site, uint16_t index, const char *base,
-                                       const char *address, int32_t binding, uint64_t block);
   int32_t findBinding(const char *address, uint32_t bytes, const v4_emu_site *site) const;
 
   Launch *launch = nullptr;
@@ -217,9 +228,12 @@ private:
   bool failed = false;
 };
 
-/// The worker that the calling host thread is.
-Worker &thisWorker();
-void setThisWorker(Worker *worker);
+/// The worker that the calling host thread is. One load from a fixed offset of the thread pointer; the default for a shared library is
+/// a call.
+extern constinit thread_local Worker *currentWorker __attribute__((tls_model("initial-exec")));
+inline Worker &thisWorker() {
+  return *currentWorker;
+}
 
 /// The services that kernels call.
 extern const v4_emu_api kApi;

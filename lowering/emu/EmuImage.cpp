@@ -46,10 +46,37 @@ public:
     for (auto kernel : source.getOps<LLVM::LLVMFuncOp>())
       if (kernel->hasAttr("v4.emu.writes"))
         addEntry(kernel, table);
+    if (llvm::Function *function = code.getFunction((kEmuServicePrefix + kWiden).str()))
+      defineWidening(*function);
     roundToBf16();
   }
 
 private:
+  static constexpr llvm::StringLiteral kWiden = "widen_e4m3";
+
+  /// Two e4m3 codes in the low half of the argument to two f16, by a table: no call, as kernels do little else.
+  void defineWidening(llvm::Function &function) {
+    SmallVector<uint16_t> halves;
+    for (unsigned value = 0; value != 256; ++value) {
+      llvm::APFloat number(llvm::APFloat::Float8E4M3FN(), llvm::APInt(8, value));
+      bool lossy;
+      number.convert(llvm::APFloat::IEEEhalf(), llvm::APFloat::rmNearestTiesToEven, &lossy);
+      // The only NaN of e4m3 is canonical in f16 as the conversion of the GPU gives it.
+      halves.push_back(number.isNaN() ? 0x7FFF : uint16_t(number.bitcastToAPInt().getZExtValue()));
+    }
+    llvm::Type *i16 = b.getInt16Ty();
+    llvm::Constant *table = data(llvm::ConstantDataArray::get(context, ArrayRef<uint16_t>(halves)), "");
+    function.setLinkage(llvm::GlobalValue::InternalLinkage);
+    function.addFnAttr(llvm::Attribute::AlwaysInline);
+    b.SetInsertPoint(llvm::BasicBlock::Create(context, "", &function));
+    auto widen = [&](llvm::Value *code) {
+      llvm::Value *index = b.CreateZExt(b.CreateAnd(code, number(0xFF)), b.getInt64Ty());
+      return b.CreateZExt(b.CreateLoad(i16, b.CreateInBoundsGEP(i16, table, index)), i32);
+    };
+    llvm::Value *pair = function.getArg(0);
+    b.CreateRet(b.CreateOr(widen(pair), b.CreateShl(widen(b.CreateLShr(pair, number(8))), number(16))));
+  }
+
   /// The body jumps to the service. The function itself stays: its attributes tell LLVM what may be moved or merged.
   void defineService(llvm::Function &function, unsigned index, StringRef name) {
     function.setLinkage(llvm::GlobalValue::InternalLinkage);
@@ -66,7 +93,7 @@ private:
       b.CreateRetVoid();
     else
       b.CreateRet(call);
-    if (name == "thread" || name == "widen_e4m3") {
+    if (name == "thread") {
       // The table is set before a kernel runs and the thread's record does not move.
       function.setMemoryEffects(llvm::MemoryEffects::none());
       function.addFnAttr(llvm::Attribute::WillReturn);
@@ -107,7 +134,7 @@ private:
       };
       records.push_back(llvm::ConstantStruct::get(
           type, {text(site.getAs<StringAttr>("op")), text(site.getAs<StringAttr>("at")), integer("bytes", 0), integer("alignment", 1),
-                 integer("access", V4_EMU_NO_ACCESS), integer("space", 0), integer("binding", -1), number(0)}));
+                 integer("access", V4_EMU_NO_ACCESS), integer("space", 0), integer("binding", -1), number(int64_t(records.size()))}));
     }
     if (records.empty())
       return llvm::ConstantPointerNull::get(ptr);

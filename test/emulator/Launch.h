@@ -50,6 +50,7 @@ struct EmulatorOptions {
   uint64_t seed = 0;
   bool races = true;
   unsigned threads = 0;
+  unsigned repeat = 1; // launches; the time is that of the shortest
 };
 
 /// Runs the launch from an image's bytes. The bindings lie in one allocation, 4 KiB apart. Returns a status of v4emu.h; `report` says

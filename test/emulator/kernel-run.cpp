@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// kernel-run IMAGE WORDS [--seed=N] [--races=off] [--threads=N] [--time]: runs one kernel of an image on the emulator and compares what it
+// kernel-run IMAGE WORDS [--seed=N] [--races=off] [--threads=N] [--time] [--repeat=N]: runs one kernel of an image on the emulator and compares what it
 // leaves (Launch.h has the words). Exit code 1 for a fault, which is printed, 2 for a wrong result, 3 for a bad command.
 
 #include "Launch.h"
@@ -24,6 +24,8 @@ int main(int argc, char **argv) {
       options.races = false;
     else if (word.rfind("--threads=", 0) == 0)
       options.threads = unsigned(std::strtoul(word.c_str() + 10, nullptr, 10));
+    else if (word.rfind("--repeat=", 0) == 0)
+      options.repeat = unsigned(std::strtoul(word.c_str() + 9, nullptr, 10));
     else if (word == "--time")
       time = true;
     else if (image.empty())
