@@ -175,6 +175,27 @@ def LowerCopiesPass : Pass<"v4-lower-copies", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::linalg::LinalgDialect"];
 }
 
+def LowerToEmulatorPass : Pass<"v4-lower-to-emulator", "::mlir::ModuleOp"> {
+  let summary = "GPU kernels to host code that calls the emulator";
+  let description = [{
+    Turns every `gpu.module` at the NVVM level (before `convert-nvvm-to-llvm`, the module that PTX is made from too) into a module for the host, one
+    call of a kernel being one GPU thread. `nvvm` ops become calls of the emulator's services (`emulator/KernelApi.h`), loads, stores and atomics get
+    a check before them with the size and alignment that the op promises, addresses of shared memory become offsets into the block's, and
+    address spaces disappear. An op that the emulator does not have is an error. `v4.emu.sites` lists the ops that call; attributes of the kernels say
+    which parameters they write. Upstream's `convert-gpu-to-nvvm` has no counterpart that runs on a CPU.
+
+    ```mlir
+    nvvm.barrier0
+    %0 = llvm.load %p {alignment = 16 : i64} : !llvm.ptr<1> -> vector<4xf32>
+    ==>
+    llvm.call @v4_emu_barrier(%c0, %c0, %site0) : (i32, i32, !llvm.ptr) -> ()
+    llvm.call @v4_emu_access(%p, %site1) : (!llvm.ptr, !llvm.ptr) -> ()
+    %0 = llvm.load %p {alignment = 16 : i64} : !llvm.ptr -> vector<4xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
 def OutlineGpuKernelsPass : Pass<"v4-outline-gpu-kernels", "::mlir::ModuleOp"> {
   let summary = "the phases of a kernel as functions of a gpu.module";
   let description = [{

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// One launch of one kernel, described by words, for tests on the emulator and on a GPU.
+
+#include "Launch.h"
+#include "emulator/v4emu.h"
+#include "runtime/ElfImage.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <sys/mman.h>
+
+namespace v4::test {
+
+bool readFile(const std::string &path, std::vector<char> &out) {
+  std::ifstream file(path, std::ios::binary);
+  out.assign(std::istreambuf_iterator<char>(file), {});
+  if (!file) {
+    std::fprintf(stderr, "cannot read '%s'\n", path.c_str());
+    return false;
+  }
+  return true;
+}
+
+static void parseDims(const std::string &text, uint32_t *dims) {
+  std::stringstream in(text);
+  std::string part;
+  for (int i = 0; i != 3 && std::getline(in, part, ','); ++i)
+    dims[i] = uint32_t(std::strtoul(part.c_str(), nullptr, 10));
+}
+
+bool LaunchText::parse(const std::string &word) {
+  if (word.rfind('@', 0) == 0) {
+    std::vector<char> text;
+    if (!readFile(word.substr(1), text))
+      return false;
+    folder = word.substr(1, word.find_last_of('/'));
+    std::stringstream in(std::string(text.begin(), text.end()));
+    for (std::string next; in >> next;)
+      if (!parse(next))
+        return false;
+    return true;
+  }
+  size_t equals = word.find('=');
+  std::string key = word.substr(0, equals), value = equals == std::string::npos ? "" : word.substr(equals + 1);
+  std::vector<std::string> parts;
+  std::stringstream in(value);
+  for (std::string part; std::getline(in, part, ':');)
+    parts.push_back(part);
+  auto bad = [&] {
+    std::fprintf(stderr, "cannot read '%s' (see test/emulator/Launch.h)\n", word.c_str());
+    return false;
+  };
+  if (parts.empty())
+    return bad();
+  if (key == "kernel")
+    kernel = value;
+  else if (key == "grid")
+    parseDims(value, grid);
+  else if (key == "block")
+    parseDims(value, block);
+  else if (key == "shared")
+    shared = uint32_t(std::stoul(value));
+  else if (parts.size() < 2)
+    return bad();
+  else if (key == "in" || key == "zero" || key == "poison" || key == "iota") {
+    Binding binding;
+    binding.name = parts[0];
+    size_t count = std::strtoull(parts[1].c_str(), nullptr, 10);
+    if (key == "in") {
+      if (!readFile(folder + parts[1], binding.initial))
+        return false;
+    } else if (key == "iota") {
+      binding.initial.resize(4 * count);
+      for (uint32_t i = 0; i != count; ++i)
+        std::memcpy(binding.initial.data() + 4 * size_t(i), &i, 4);
+    } else {
+      binding.initial.assign(count, key == "zero" ? 0 : char(0xFF));
+    }
+    bindings.push_back(std::move(binding));
+  } else if (key == "expect" || key == "print") {
+    auto it = std::find_if(bindings.begin(), bindings.end(), [&](const Binding &b) { return b.name == parts[0]; });
+    if (it == bindings.end())
+      return bad();
+    if (key == "print") {
+      it->print = parts[1];
+      return true;
+    }
+    it->compared = true;
+    if (parts.size() > 2)
+      it->tolerance = std::strtod(parts[2].c_str(), nullptr);
+    return readFile(folder + parts[1], it->expected);
+  } else
+    return bad();
+  return true;
+}
+
+bool check(const LaunchText &launch, const std::vector<std::vector<char>> &results) {
+  bool good = true;
+  for (size_t i = 0; i != launch.bindings.size(); ++i) {
+    const Binding &binding = launch.bindings[i];
+    const std::vector<char> &result = results[i];
+    if (!binding.compared)
+      continue;
+    if (binding.expected.size() != result.size()) {
+      std::fprintf(stderr, "%s has %zu bytes, expected are %zu\n", binding.name.c_str(), result.size(), binding.expected.size());
+      good = false;
+      continue;
+    }
+    if (binding.tolerance < 0) {
+      auto [a, b] = std::mismatch(result.begin(), result.end(), binding.expected.begin());
+      if (a != result.end()) {
+        std::fprintf(stderr, "%s differs at byte %td: %02x, expected %02x\n", binding.name.c_str(), a - result.begin(), uint8_t(*a),
+                     uint8_t(*b));
+        good = false;
+      }
+      continue;
+    }
+    size_t count = result.size() / 4;
+    std::vector<float> got(count), want(count);
+    std::memcpy(got.data(), result.data(), count * 4);
+    std::memcpy(want.data(), binding.expected.data(), count * 4);
+    double largest = 0;
+    for (float w : want)
+      largest = std::max(largest, std::fabs(double(w)));
+    for (size_t k = 0; k != count; ++k)
+      if (!(std::fabs(double(got[k]) - double(want[k])) <= binding.tolerance * largest)) {
+        std::fprintf(stderr, "%s differs at element %zu: %.9g, expected %.9g, bound %.3g of %.9g\n", binding.name.c_str(), k,
+                     double(got[k]), double(want[k]), binding.tolerance, largest);
+        good = false;
+        break;
+      }
+  }
+  return good;
+}
+
+void print(const LaunchText &launch, const std::vector<std::vector<char>> &results) {
+  for (size_t i = 0; i != launch.bindings.size(); ++i) {
+    const Binding &binding = launch.bindings[i];
+    if (binding.print.empty())
+      continue;
+    std::printf("%s:", binding.name.c_str());
+    size_t step = binding.print == "bytes" ? 1 : 4;
+    for (size_t at = 0; at + step <= results[i].size(); at += step) {
+      uint32_t bits = 0;
+      std::memcpy(&bits, results[i].data() + at, step);
+      float value;
+      std::memcpy(&value, &bits, 4);
+      if (binding.print == "f32")
+        std::printf(" %.9g", double(value));
+      else if (binding.print == "i32")
+        std::printf(" %d", int32_t(bits));
+      else
+        std::printf(" %02x", bits);
+    }
+    std::printf("\n");
+  }
+}
+
+int runOnEmulator(Bytes image, const LaunchText &launch, const EmulatorOptions &options, std::vector<std::vector<char>> &results,
+                  std::string &report, double *seconds, std::string *statistics) {
+  Expected<ElfImage> elf = ElfImage::load(image);
+  if (!elf) {
+    report = elf.takeStatus().message();
+    return V4_EMU_INVALID;
+  }
+  void *symbol = elf->symbol(launch.kernel);
+  if (!symbol) {
+    report = "the image has no kernel '" + launch.kernel + "'";
+    return V4_EMU_INVALID;
+  }
+  // One arena, as a session has it: an index that leaves its binding is still inside the arena.
+  constexpr size_t page = 4096;
+  size_t total = page;
+  for (const Binding &binding : launch.bindings)
+    total += (binding.initial.size() + page - 1) / page * page + page;
+  void *arena = ::mmap(nullptr, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (arena == MAP_FAILED) {
+    report = "no memory for the bindings";
+    return V4_EMU_NO_MEMORY;
+  }
+  std::memset(arena, 0xFF, total);
+  std::vector<v4_emu_binding> bindings;
+  size_t at = page;
+  for (const Binding &binding : launch.bindings) {
+    char *base = static_cast<char *>(arena) + at;
+    std::memcpy(base, binding.initial.data(), binding.initial.size());
+    bindings.push_back({base, binding.initial.size(), binding.name.c_str()});
+    at += (binding.initial.size() + page - 1) / page * page + page;
+  }
+  v4_emu_options deviceOptions{options.seed, options.races, options.threads};
+  v4_emu_device *device = nullptr;
+  if (v4_emu_create(&deviceOptions, &device) != V4_EMU_OK) {
+    report = "no memory for a device";
+    ::munmap(arena, total);
+    return V4_EMU_NO_MEMORY;
+  }
+  v4_emu_launch_info info{};
+  info.entry = reinterpret_cast<v4_emu_entry>(symbol);
+  std::copy(launch.grid, launch.grid + 3, info.grid);
+  std::copy(launch.block, launch.block + 3, info.block);
+  info.shared_bytes = launch.shared;
+  info.binding_count = uint32_t(bindings.size());
+  info.bindings = bindings.data();
+  int status = V4_EMU_OK;
+  for (unsigned i = 0; i != std::max(1u, options.repeat) && status == V4_EMU_OK; ++i) {
+    auto start = std::chrono::steady_clock::now();
+    status = v4_emu_launch(device, &info);
+    double now = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (seconds)
+      *seconds = i == 0 ? now : std::min(*seconds, now);
+  }
+  report = v4_emu_report(device);
+  if (statistics) {
+    v4_emu_statistics totals;
+    v4_emu_get_statistics(device, &totals);
+    *statistics = std::to_string(totals.blocks) + " blocks, " + std::to_string(totals.threads) + " threads, " +
+                  std::to_string(totals.accesses) + " accesses, " + std::to_string(totals.switches) + " switches";
+  }
+  results.clear();
+  for (const v4_emu_binding &binding : bindings)
+    results.emplace_back(static_cast<char *>(binding.base), static_cast<char *>(binding.base) + binding.bytes);
+  v4_emu_destroy(device);
+  ::munmap(arena, total);
+  return status;
+}
+
+} // namespace v4::test
