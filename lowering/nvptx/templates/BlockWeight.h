@@ -35,11 +35,11 @@ public:
   int64_t linesPerLane() const { return kTile / perLine / 4; }
   /// Tiles that share a scale.
   int64_t tilesPerScale() const { return format == Format::E4M3 ? kByteBlock / kTile : 1; }
-  /// Tiles that are loaded before the first is used, with as many times eight rows of x as `sets` says: 16 loads and
-  /// more, which hide the latency of the memory, in registers that a block of 256 threads has. Whole scale blocks.
-  int64_t tilesInFlight(int64_t sets) const {
-    return format == Format::BF16 || (format == Format::E2M1 && sets > 1) ? 4 : 8;
-  }
+  /// Tiles that a warp multiplies in one turn: whole scale blocks.
+  int64_t tilesPerTurn() const { return format == Format::BF16 ? 4 : 8; }
+  /// Of these, tiles that are loaded before the first is used, with as many times eight rows of x as `sets` says: 16
+  /// loads and more, which hide the latency of the memory, in registers that a block of 256 threads has.
+  int64_t tilesInFlight(int64_t sets) const { return format == Format::E2M1 && sets > 1 ? 4 : tilesPerTurn(); }
 
   /// Chooses the rows of `pair`, groups 2 pair and 2 pair + 1. With an odd number of groups the last pair's second half
   /// repeats the first.

@@ -116,12 +116,17 @@ Gemv::Sums Gemv::multiply(const ProductRows &rows, BlockWeight &weight) {
   for (int64_t set = 0; set < sets; ++set)
     tokens.push_back(rows.input(min(add(column, set * kTokens), last)));
   int64_t tiles = inner / BlockWeight::kTile, perScale = weight.tilesPerScale();
-  int64_t chunk = weight.tilesInFlight(sets), chunks = tiles / chunk;
+  // Which tiles a warp has does not depend on the number of rows.
+  int64_t chunk = weight.tilesPerTurn(), chunks = tiles / chunk, together = weight.tilesInFlight(sets);
   Sums sums(8 * sets, f32(0));
   if (chunks)
     sums = loop(warp(), index(chunks), warps(), sums, [&](Value number, ValueRange sums) {
-      Value block = mul(number, std::max<int64_t>(chunk / perScale, 1));
-      return multiplyTiles(tokens, weight, mul(number, chunk), block, chunk, /*isWhole=*/true, Sums(sums));
+      Sums next(sums);
+      for (int64_t i = 0; i < chunk; i += together) {
+        Value block = add(mul(number, chunk / perScale), i / perScale);
+        next = multiplyTiles(tokens, weight, add(mul(number, chunk), i), block, together, /*isWhole=*/true, next);
+      }
+      return next;
     });
   if (chunks * chunk < tiles)
     sums = loop(add(warp(), chunks * chunk), index(tiles), warps(), sums, [&](Value tile, ValueRange sums) {
