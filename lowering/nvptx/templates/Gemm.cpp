@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Templates `gemm` and `grouped_gemm` of GPUs: products of many bf16 rows with a packed weight, by products m16n8k16.
 //
-// A block multiplies one to four pairs of groups of the weight with some hundred rows of x, of which each warp has a
+// A block multiplies one or two pairs of groups of the weight with some hundred rows of x, of which each warp has a
 // share. Tiles of 32 of K pass through shared memory, the next ones under way while one is multiplied. The weight goes
 // from global memory to the registers that need it, as in `gemv`, and is widened there once for all rows of the warp. x
 // lies in shared memory as it is stored: a lane's eight numbers are one load of 16 bytes, in the order of K that the
@@ -28,8 +28,7 @@ public:
   explicit Gemm(KernelOp op) : Products(op) {
     auto weight = cast<MemRefType>(op.getInputs()[1].getType());
     int64_t groups = weight.getShape().take_back(4)[0];
-    // A power of two, so that it divides the warps.
-    pairs = llvm::bit_floor(std::min<uint64_t>(llvm::divideCeil(groups, 2), kMostPairs));
+    pairs = std::min<int64_t>(llvm::divideCeil(groups, 2), kMostPairs);
     slices = warps() / pairs;
   }
 
