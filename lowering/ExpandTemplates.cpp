@@ -2,11 +2,17 @@
 // v4-expand-templates: the bodies of kernel templates.
 
 #include "lowering/Passes.h"
+#include "lowering/nvptx/GpuTemplates.h"
 #include "lowering/templates/Templates.h"
 
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
@@ -24,23 +30,18 @@ struct ExpandTemplatesPass : v4::impl::ExpandTemplatesPassBase<ExpandTemplatesPa
   using ExpandTemplatesPassBase::ExpandTemplatesPassBase;
 
   void runOnOperation() override {
-    TemplateTarget target;
+    const GpuTarget *gpu = findGpuTarget(target);
+    TemplateTarget cpu;
     for (StringRef feature : llvm::split(features, ','))
-      target.features.insert(feature);
+      cpu.features.insert(feature);
     SmallVector<KernelOp> kernels;
     getOperation().walk([&](KernelOp op) { kernels.push_back(op); });
     for (KernelOp op : kernels) {
-      const KernelTemplate *entry = llvm::find_if(
-          getKernelTemplates(), [&](const KernelTemplate &entry) { return entry.name == op.getName(); });
-      if (entry == getKernelTemplates().end()) {
-        op.emitOpError() << "names no template";
-        return signalPassFailure();
-      }
       if (llvm::any_of(op->getOperandTypes(), llvm::IsaPred<TensorType>)) {
         op.emitOpError() << "expected buffers, found a tensor";
         return signalPassFailure();
       }
-      if (failed(entry->expand(op, target)))
+      if (failed(gpu ? expand(getGpuTemplates(), op, *gpu) : expand(getKernelTemplates(), op, cpu)))
         return signalPassFailure();
       // A cut of all rows of a table that only the template used must not be left: nothing reads a table like that.
       SetVector<Operation *> views;
@@ -52,6 +53,15 @@ struct ExpandTemplatesPass : v4::impl::ExpandTemplatesPassBase<ExpandTemplatesPa
         if (isOpTriviallyDead(view))
           view->erase();
     }
+  }
+
+private:
+  template <typename Template, typename Target>
+  static LogicalResult expand(ArrayRef<Template> templates, KernelOp op, const Target &target) {
+    for (const Template &entry : templates)
+      if (entry.name == op.getName())
+        return entry.expand(op, target);
+    return op.emitOpError() << "names no template";
   }
 };
 } // namespace

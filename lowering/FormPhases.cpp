@@ -2,6 +2,7 @@
 // v4-form-phases: the ops of a kernel become phases, each one grid of workgroups over tiles.
 
 #include "lowering/Passes.h"
+#include "lowering/nvptx/GpuTemplates.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -71,8 +72,8 @@ static Slice sliceOf(OpBuilder &b, Location loc, RankedTensorType type, ArrayRef
   return slice;
 }
 
-static bool canJoin(const Nest &nest, TileInterface op) {
-  if (op.getLoopSizes() != nest.counts || op.getTileSizes() != nest.sizes || nest.counts.empty())
+static bool canJoin(const Nest &nest, TileInterface op, ArrayRef<int64_t> sizes) {
+  if (op.getLoopSizes() != nest.counts || sizes != ArrayRef(nest.sizes) || nest.counts.empty())
     return false;
   for (OpOperand &operand : op->getOpOperands()) {
     Operation *producer = operand.get().getDefiningOp();
@@ -94,6 +95,8 @@ static bool canJoin(const Nest &nest, TileInterface op) {
 
 namespace {
 struct FormPhasesPass : v4::impl::FormPhasesPassBase<FormPhasesPass> {
+  using FormPhasesPassBase::FormPhasesPassBase;
+
   void runOnOperation() override {
     func::FuncOp func = getOperation();
     SmallVector<Nest> nests;
@@ -101,17 +104,27 @@ struct FormPhasesPass : v4::impl::FormPhasesPassBase<FormPhasesPass> {
       auto tile = dyn_cast<TileInterface>(op);
       if (!tile)
         continue;
-      if (!nests.empty() && canJoin(nests.back(), tile)) {
+      SmallVector<int64_t> sizes = tileSizes(tile);
+      if (!nests.empty() && canJoin(nests.back(), tile, sizes)) {
         nests.back().ops.push_back(tile);
         continue;
       }
-      nests.push_back(Nest{{tile}, tile.getLoopSizes(), tile.getTileSizes()});
+      nests.push_back(Nest{{tile}, tile.getLoopSizes(), sizes});
     }
     for (Nest &nest : nests)
       createPhase(func, nest);
   }
 
 private:
+  SmallVector<int64_t> tileSizes(TileInterface op) {
+    if (const GpuTarget *gpu = findGpuTarget(target))
+      for (const GpuTemplate &entry : getGpuTemplates())
+        if (entry.tileSizes)
+          if (std::optional<SmallVector<int64_t>> sizes = entry.tileSizes(op, *gpu))
+            return *sizes;
+    return op.getTileSizes();
+  }
+
   void createPhase(func::FuncOp func, Nest &nest) {
     Operation *last = nest.ops.back();
     Location loc = last->getLoc();

@@ -37,6 +37,48 @@ def BindOutputsPass : Pass<"v4-bind-outputs", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
 
+def ContractMultiplyAddsPass : Pass<"v4-contract-multiply-adds"> {
+  let summary = "products and the sums they enter as math.fma";
+  let description = [{
+    An `arith.addf` with the flag `contract` of a product with that flag and no other use becomes `math.fma`; the flags are dropped. Which
+    operations are fused is then said in the IR, so that all code made from it rounds the same: LLVM's back ends decide on their own.
+  }];
+  let dependentDialects = ["::mlir::math::MathDialect"];
+}
+
+def ConvertGpuToNvvmPass : Pass<"v4-convert-gpu-to-nvvm", "::mlir::gpu::GPUModuleOp"> {
+  let summary = "ops of the gpu dialect to NVVM, and nothing else";
+  let description = [{
+    Upstream's patterns for the gpu dialect, with bare pointers for buffers. Upstream's `convert-gpu-to-nvvm` also turns ops of `math` into calls
+    of libdevice, a library that the CUDA toolkit has and the emulator has not, and rejects the intrinsics of LLVM that
+    `convert-math-to-llvm` makes of them.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect"];
+}
+
+def DistributeThreadsPass : Pass<"v4-distribute-threads", "::mlir::func::FuncOp"> {
+  let summary = "share the work of a workgroup out among the threads of a block";
+  let description = [{
+    On the function of a workgroup (`v4.grid`), on buffers: the iterations of every linalg op are numbered and thread t of T takes number t,
+    t + T and so on; a reduction of few results is cut into partial sums that are added up in order. Loops and conditions around them are
+    followed by all threads. Stores of single elements, and loops of nothing else, are done by thread 0. A `gpu.barrier` stands between two
+    steps that access one buffer, if one of them writes it. T is 128, or what the templates (`v4.kernel`) in the function want. Upstream's
+    `gpu-map-parallel-loops` and `convert-parallel-loops-to-gpu` make a launch per loop and no barriers;
+    `transform.gpu.map_nested_forall_to_threads` wants loops of at most T iterations and puts a barrier behind each.
+
+    ```mlir
+    linalg.fill ins(%c : f32) outs(%y : memref<256xf32>)
+    ==>
+    %t = gpu.thread_id x
+    scf.for %i = %t to %c256 step %c128 {
+      memref.store %c, %y[%i] : memref<256xf32>
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
+}
+
 def ExpandTablesPass : Pass<"v4-expand-tables", "::mlir::func::FuncOp"> {
   let summary = "read tables of tensors through a base address and row offsets";
   let description = [{
@@ -60,9 +102,10 @@ def ExpandTemplatesPass : Pass<"v4-expand-templates", "::mlir::func::FuncOp"> {
     Every `v4.kernel` becomes the loops and vectors of its template (`lowering/templates/`), for a processor with the instruction sets that
     `features` lists, in LLVM's spelling. Operands that a template does not support are an error.
   }];
-  let options = [Option<"features", "features", "std::string", "\"\"", "instruction sets of the processor, separated by commas">];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
-                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
+  let options = [Option<"features", "features", "std::string", "\"\"", "instruction sets of the processor, separated by commas">,
+                 Option<"target", "target", "std::string", "\"cpu\"", "cpu, or a GPU: nvptx:sm_90a">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::LLVM::LLVMDialect",
+                           "::mlir::math::MathDialect", "::mlir::NVVM::NVVMDialect", "::mlir::memref::MemRefDialect", "::mlir::nvgpu::NVGPUDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
 }
 
 def FlattenVectorsPass : Pass<"v4-flatten-vectors"> {
@@ -96,18 +139,31 @@ def FormPhasesPass : Pass<"v4-form-phases", "::mlir::func::FuncOp"> {
     }
     ```
   }];
+  let options = [Option<"target", "target", "std::string", "\"cpu\"", "cpu, or a GPU: nvptx:sm_90a">];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::bufferization::BufferizationDialect", "::mlir::scf::SCFDialect",
     "::mlir::tensor::TensorDialect"];
+}
+
+def FuseElementwisePass : Pass<"v4-fuse-elementwise"> {
+  let summary = "elementwise linalg ops into the only op that reads them";
+  let description = [{
+    Fuses an elementwise `linalg.generic` into its only reader where that computes no element twice, or only cheap ones (a widened weight that
+    several rows share). Upstream's `linalg-fuse-elementwise-ops` also replaces destinations that are only written by new empty tensors, so
+    that results would be copied to where `v4-thread-destinations` had them built.
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
 }
 
 def HoistWorkspacesPass : Pass<"v4-hoist-workspaces", "::mlir::ModuleOp"> {
   let summary = "give the temporaries of kernels a place";
   let description = [{
     A buffer that lives between the phases of a kernel, and a large temporary of a phase of one workgroup, becomes an output of every launch of the
-    kernel. Temporaries of a workgroup become `memref.alloca` at its start; more than 4 MiB of them is an error. After this
+    kernel. Temporaries of a workgroup become `memref.alloca` at its start; more than 4 MiB of them is an error. On a GPU they live in the
+    block's shared memory; the largest of what exceeds 48 KiB moves to a workspace, of which every block has its part. After this
     pass no kernel allocates. Upstream's `promote-buffers-to-stack` has no way to hand a buffer to the caller.
   }];
-  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+  let options = [Option<"target", "target", "std::string", "\"cpu\"", "cpu, or a GPU: nvptx:sm_90a">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::memref::MemRefDialect"];
 }
 
 def LowerCopiesPass : Pass<"v4-lower-copies", "::mlir::func::FuncOp"> {
@@ -138,6 +194,19 @@ def LowerToEmulatorPass : Pass<"v4-lower-to-emulator", "::mlir::ModuleOp"> {
     ```
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
+def OutlineGpuKernelsPass : Pass<"v4-outline-gpu-kernels", "::mlir::ModuleOp"> {
+  let summary = "the phases of a kernel as functions of a gpu.module";
+  let description = [{
+    Every function of a phase becomes a `gpu.func` of the same arguments but the workgroup's number, which is the block's. Buffers that are
+    allocated are laid out in the block's shared memory (memory space 3), the arguments are global memory (memory space 1). Up to 48 KiB of
+    shared memory are static; more are dynamic (`v4.shared`), up to what the chip has. Arguments that are only read are `llvm.readonly`.
+    Upstream's `gpu-kernel-outlining` takes `gpu.launch` ops and leaves memory spaces alone.
+  }];
+  let options = [Option<"target", "target", "std::string", "\"nvptx\"", "the GPU: nvptx:sm_90a">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::LLVM::LLVMDialect",
+                           "::mlir::NVVM::NVVMDialect", "::mlir::memref::MemRefDialect"];
 }
 
 def OutlineGroupsPass : Pass<"v4-outline-groups", "::mlir::ModuleOp"> {
@@ -189,6 +258,7 @@ def SelectTemplatesPass : Pass<"v4-select-templates", "::mlir::func::FuncOp"> {
     Tiles of ops for which a template exists (`lowering/templates/`) and whose operands it supports become `v4.kernel`; the others keep
     their decomposition.
   }];
+  let options = [Option<"target", "target", "std::string", "\"cpu\"", "cpu, or a GPU: nvptx:sm_90a">];
   let dependentDialects = ["::mlir::tensor::TensorDialect"];
 }
 

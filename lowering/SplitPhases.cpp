@@ -2,9 +2,11 @@
 // v4-split-phases: every phase of a kernel becomes a function of one workgroup.
 
 #include "lowering/Passes.h"
+#include "lowering/nvptx/GpuTarget.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
@@ -69,11 +71,29 @@ private:
         if (failed(count))
           return failure();
         groups = *count;
+        // Blocks with a workspace of their own (v4-hoist-workspaces).
+        if (groups > kWorkspaceBlocks && func.walk([](gpu::BlockIdOp) { return WalkResult::interrupt(); }).wasInterrupted()) {
+          repeat(func, groups);
+          groups = kWorkspaceBlocks;
+        }
       }
       func->setAttr("v4.grid", b.getI64IntegerAttr(groups));
     }
     kernel.erase();
     return success();
+  }
+
+  /// Makes block b of kWorkspaceBlocks run the workgroups b, b + kWorkspaceBlocks and so on.
+  static void repeat(func::FuncOp func, int64_t groups) {
+    Block &body = func.getBody().front();
+    Location loc = func.getLoc();
+    OpBuilder b = OpBuilder::atBlockBegin(&body);
+    Value block = body.getArguments().back();
+    Value end = arith::ConstantIndexOp::create(b, loc, groups), step = arith::ConstantIndexOp::create(b, loc, kWorkspaceBlocks);
+    auto loop = scf::ForOp::create(b, loc, block, end, step);
+    block.replaceUsesWithIf(loop.getInductionVar(), [&](OpOperand &use) { return use.getOwner() != loop; });
+    loop.getBody()->getOperations().splice(loop.getBody()->begin(), body.getOperations(), std::next(loop->getIterator()),
+                                           std::prev(body.end()));
   }
 
   /// Replaces the grid's induction variables by the workgroup's and inlines the body. Upstream's `loop.forall_to_for`

@@ -4,12 +4,14 @@
 #include "lowering/Stages.h"
 
 #include "lowering/Passes.h"
+#include "lowering/nvptx/GpuTarget.h"
 #include "passes/Passes.h"
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Conversion/VectorToSCF/VectorToSCF.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/Linalg/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Dialect/Vector/Transforms/Passes.h"
@@ -49,27 +51,32 @@ static bufferization::OneShotBufferizePassOptions bufferizeOptions() {
   return options;
 }
 
-static void buildTiles(OpPassManager &pm) {
+static void buildTiles(OpPassManager &pm, const LoweringOptions &options) {
+  bool isGpu = findGpuTarget(options.target);
   // 1. Weights as kernels of this target read them. Groups become kernels, each in a module of its own: from here on
   //    kernels are compiled in parallel.
   pm.addPass(createPackWeightsPass());
   pm.addPass(createOutlineGroupsPass());
   OpPassManager &func = pm.nest<ModuleOp>().nest<func::FuncOp>();
   // 2. Ops are cut into tiles while they are still v4 ops: only they know their loops.
-  func.addPass(createSplitReductionsPass());
-  func.addPass(createFormPhasesPass());
-  // 3. A tile is replaced by its definition, then tiled to registers and vectorised.
-  func.addPass(createSelectTemplatesPass());
-  func.addPass(createRotatePairsPass());
+  if (!isGpu)
+    func.addPass(createSplitReductionsPass());
+  func.addPass(createFormPhasesPass({.target = options.target}));
+  // 3. A tile is replaced by its definition, then tiled to registers and vectorised; or cut into what the threads of a block do together.
+  func.addPass(createSelectTemplatesPass({.target = options.target}));
+  if (!isGpu)
+    func.addPass(createRotatePairsPass());
   func.addPass(createDecomposePass());
   // Before cse, which merges the empty tensors of different results.
   func.addPass(createThreadDestinationsPass());
   func.addPass(createCanonicalizerPass());
   func.addPass(createCSEPass());
-  func.addPass(createApplySchedulePass());
+  func.addPass(createApplySchedulePass({.schedule = isGpu ? "nvptx" : "cpu"}));
+  if (isGpu)
+    func.addPass(createFuseElementwisePass());
 }
 
-static void buildBuffers(OpPassManager &pm) {
+static void buildBuffers(OpPassManager &pm, const LoweringOptions &options) {
   // 1. Kernels, one by one.
   OpPassManager &kernel = pm.nest<ModuleOp>();
   kernel.addPass(bufferization::createEmptyTensorEliminationPass());
@@ -85,7 +92,7 @@ static void buildBuffers(OpPassManager &pm) {
   // 2. The functions of launches: results become arguments, allocations become one arena.
   pm.addPass(bufferization::createOneShotBufferizePass(bufferizeOptions()));
   pm.addPass(createBindOutputsPass());
-  pm.addPass(createHoistWorkspacesPass());
+  pm.addPass(createHoistWorkspacesPass({.target = options.target}));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createPlanArenaPass());
 }
@@ -132,6 +139,44 @@ static void buildKernels(OpPassManager &pm, const LoweringOptions &options) {
   kernel.addPass(createReconcileUnrealizedCastsPass());
 }
 
+/// To NVVM: what both PTX and the code of the emulator are made from (docs/architecture.md).
+static void buildGpuKernels(OpPassManager &pm, const LoweringOptions &options) {
+  OpPassManager &kernel = pm.nest<ModuleOp>();
+  // 1. One function per phase and workgroup; loops over its threads; templates as code of a thread.
+  kernel.addPass(createSplitPhasesPass());
+  OpPassManager &func = kernel.nest<func::FuncOp>();
+  func.addPass(createCanonicalizerPass());
+  func.addPass(createLowerCopiesPass());
+  func.addPass(createDistributeThreadsPass());
+  func.addPass(createExpandTemplatesPass({.target = options.target}));
+  func.addPass(createExpandTablesPass());
+  // 2. Numbers and functions: integers for narrow floats, polynomials, multiply-adds that are said to be such.
+  func.addPass(createWidenNarrowFloatsPass());
+  func.addPass(arith::createArithExpandOpsPass({.includeBf16 = true, .includeF8E8M0 = true, .includeF4E2M1 = false}));
+  func.addPass(createApproximateMathPass());
+  func.addPass(createContractMultiplyAddsPass());
+  func.addPass(createCanonicalizerPass());
+  func.addPass(createConvertVectorToSCFPass(VectorTransferToSCFOptions().enableFullUnroll()));
+  // 3. Kernels of the GPU.
+  kernel.addPass(createOutlineGpuKernelsPass({.target = options.target}));
+  OpPassManager &gpu = kernel.nest<gpu::GPUModuleOp>();
+  gpu.addPass(memref::createExpandStridedMetadataPass());
+  gpu.addPass(createLowerAffinePass());
+  gpu.addPass(createCanonicalizerPass());
+  gpu.addPass(createCSEPass());
+  gpu.addPass(createConvertNVGPUToNVVMPass());
+  gpu.addPass(createConvertVectorToLLVMPass());
+  gpu.addPass(createConvertGpuToNvvmPass());
+  gpu.addPass(createSCFToControlFlowPass());
+  // Without a list of dialects this pass also turns ops of NVVM into inline assembly, which the emulator cannot read.
+  ConvertToLLVMPassOptions toLLVM;
+  toLLVM.filterDialects = {"arith", "cf", "memref", "vector", "math", "index", "ub"};
+  gpu.addPass(createConvertToLLVMPass(toLLVM));
+  gpu.addPass(createReconcileUnrealizedCastsPass());
+  gpu.addPass(createCanonicalizerPass());
+  gpu.addPass(createCSEPass());
+}
+
 std::unique_ptr<Pass> v4::createStageVerifier(Stage stage) {
   return createVerifyStagePass(VerifyStagePassOptions{.stage = stageName(stage).str()});
 }
@@ -148,13 +193,13 @@ void v4::buildStage(OpPassManager &pm, Stage stage, const LoweringOptions &optio
     pm.addPass(createFormGroupsPass(FormGroupsPassOptions{.strategy = options.plan}));
     break;
   case Stage::Tiles:
-    buildTiles(pm);
+    buildTiles(pm, options);
     break;
   case Stage::Buffers:
-    buildBuffers(pm);
+    buildBuffers(pm, options);
     break;
   case Stage::Kernels:
-    buildKernels(pm, options);
+    findGpuTarget(options.target) ? buildGpuKernels(pm, options) : buildKernels(pm, options);
     break;
   case Stage::Module:
     return;
@@ -165,6 +210,7 @@ void v4::buildStage(OpPassManager &pm, Stage stage, const LoweringOptions &optio
 void v4::registerStagePipelines() {
   struct PlanOptions : PassPipelineOptions<PlanOptions> {
     Option<std::string> plan{*this, "plan", llvm::cl::desc("fusion strategy of stage groups"), llvm::cl::init("basic")};
+    Option<std::string> target{*this, "target", llvm::cl::desc("cpu, or a GPU: nvptx:sm_90a"), llvm::cl::init("cpu")};
     Option<std::string> features{*this, "features", llvm::cl::desc("instruction sets that templates may use")};
   };
   for (const StageInfo &info : getStages()) {
@@ -173,7 +219,7 @@ void v4::registerStagePipelines() {
     Stage stage = info.stage;
     new PassPipelineRegistration<PlanOptions>(("v4-stage-" + info.name).str(), info.summary,
                                               [stage](OpPassManager &pm, const PlanOptions &options) {
-                                                buildStage(pm, stage, LoweringOptions{.plan = options.plan, .features = options.features});
+                                                buildStage(pm, stage, LoweringOptions{.plan = options.plan, .target = options.target, .features = options.features});
                                               });
   }
 }

@@ -26,6 +26,8 @@ llvm::StringRef stageName(Stage stage);
 
 struct LoweringOptions {
   std::string plan = "basic";
+  /// `cpu`, or a GPU: `nvptx:sm_90a`, and `emu:sm_90a` for the same code.
+  std::string target = "cpu";
   /// Instruction sets of the processor that templates may use, in LLVM's spelling, separated by commas.
   std::string features;
 };

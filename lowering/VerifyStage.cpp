@@ -5,6 +5,7 @@
 #include "lowering/Stages.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
 namespace mlir::v4 {
@@ -81,7 +82,8 @@ private:
         if (isWholeState(value))
           return op->emitOpError("copies a whole state at the end of stage 'buffers'").attachNote()
                  << "the old contents are read after an update, or an arith.select picks between old and new";
-    if (current == Stage::Kernels && inKernel(op) && !isa<ModuleOp>(op) && !isa<LLVM::LLVMDialect>(op->getDialect()))
+    if (current == Stage::Kernels && inKernel(op) && !isa<ModuleOp, gpu::GPUModuleOp>(op) &&
+        !isa<LLVM::LLVMDialect, NVVM::NVVMDialect>(op->getDialect()))
       return fail(op, "is left", "convert-to-llvm");
     return success();
   }

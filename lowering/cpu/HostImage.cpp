@@ -3,6 +3,8 @@
 
 #include "lowering/cpu/HostImage.h"
 
+#include "lowering/TemporaryFolder.h"
+
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Threading.h"
@@ -90,19 +92,6 @@ static FailureOr<std::string> compileObject(ModuleOp kernel, const HostOptions &
   return std::string(object.begin(), object.end());
 }
 
-namespace {
-/// A folder of temporary files that is gone at the end.
-struct TemporaryFolder {
-  SmallString<128> path;
-  std::error_code error = llvm::sys::fs::createUniqueDirectory("v4c", path);
-  ~TemporaryFolder() {
-    if (!error)
-      llvm::sys::fs::remove_directories(path);
-  }
-  std::string file(const Twine &name) const { return (path + "/" + name).str(); }
-};
-} // namespace
-
 static std::optional<std::string> findLinker() {
   if (llvm::ErrorOr<std::string> near = llvm::sys::findProgramByName("ld.lld", {V4_LLVM_TOOLS_DIR}))
     return *near;
@@ -126,24 +115,13 @@ static FailureOr<std::string> link(ModuleOp module, ArrayRef<std::string> object
   std::string response;
   for (auto [i, object] : llvm::enumerate(objects)) {
     std::string path = folder.file(Twine(i) + ".o");
-    std::error_code error;
-    llvm::raw_fd_ostream os(path, error);
-    if (!error)
-      os << object;
-    os.close();
-    if (error || os.has_error()) {
-      std::string message = (error ? error : os.error()).message();
-      os.clear_error();
-      return emitError(loc) << "cannot write '" << path << "': " << message;
-    }
+    if (std::error_code error = folder.write(path, object))
+      return emitError(loc) << "cannot write '" << path << "': " << error.message();
     response += path + "\n";
   }
   std::string responsePath = folder.file("objects"), output = folder.file("image"), log = folder.file("log");
-  std::error_code error;
-  {
-    llvm::raw_fd_ostream os(responsePath, error);
-    os << response;
-  }
+  if (std::error_code error = folder.write(responsePath, response))
+    return emitError(loc) << "cannot write '" << responsePath << "': " << error.message();
   std::string at = "@" + responsePath;
   StringRef arguments[] = {*linker,     "-shared", "-nostdlib",    "--no-undefined", "--build-id=none", "--gc-sections",
                            "-z",        "noexecstack", "--hash-style=sysv", "-s", "--no-mmap-output-file", "-o", output, at};

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Builds what every thread of a block does in a kernel template of GPUs.
+
+#include "lowering/nvptx/templates/BlockBuilder.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace mlir::v4;
+
+BlockBuilder::BlockBuilder(KernelOp op) : KernelBuilder(op), count(kBlockThreads) {
+  if (auto threads = op->getAttrOfType<IntegerAttr>("threads"))
+    count = threads.getInt();
+  threadId = gpu::ThreadIdOp::create(*this, gpu::Dimension::x);
+  warpId = div(threadId, kWarp);
+  laneId = rem(threadId, kWarp);
+}
+
+void BlockBuilder::forThreads(int64_t number, function_ref<void(Value)> body) {
+  if (number == count)
+    return body(threadId);
+  if (number < count)
+    return when(compare(arith::CmpIPredicate::ult, threadId, index(number)), [&] { body(threadId); });
+  forThreads(index(number), body);
+}
+
+void BlockBuilder::warpBarrier() { NVVM::SyncWarpOp::create(*this, i32(-1)); }
+
+Value BlockBuilder::shared(ArrayRef<int64_t> shape, Type element) {
+  auto type = MemRefType::get(shape, element, MemRefLayoutAttrInterface(), getI64IntegerAttr(kSharedMemory));
+  return memref::AllocaOp::create(*this, type, getI64IntegerAttr(16));
+}
+
+/// Bytes of `lanes` elements of a memory.
+static int64_t bytesOf(Value memory, int64_t lanes) {
+  return cast<MemRefType>(memory.getType()).getElementTypeBitWidth() * lanes / 8;
+}
+
+Value BlockBuilder::loadAligned(Value memory, ValueRange at, int64_t lanes) {
+  auto type = VectorType::get({lanes}, cast<MemRefType>(memory.getType()).getElementType());
+  auto load = vector::LoadOp::create(*this, type, memory, at);
+  load.setAlignment(bytesOf(memory, lanes));
+  return load;
+}
+
+void BlockBuilder::storeAligned(Value value, Value memory, ValueRange at) {
+  auto store = vector::StoreOp::create(*this, value, memory, at);
+  store.setAlignment(bytesOf(memory, cast<VectorType>(value.getType()).getDimSize(0)));
+}
+
+void BlockBuilder::copyAsync(Value from, ValueRange fromAt, Value to, ValueRange toAt, Value elements) {
+  int64_t count = 16 * 8 / cast<MemRefType>(from.getType()).getElementTypeBitWidth();
+  auto token = nvgpu::DeviceAsyncTokenType::get(getContext());
+  nvgpu::DeviceAsyncCopyOp::create(*this, token, to, toAt, from, fromAt, getIndexAttr(count), elements, getUnitAttr());
+}
+
+void BlockBuilder::commitCopies() { NVVM::CpAsyncCommitGroupOp::create(*this); }
+void BlockBuilder::waitForCopies(int64_t sets) { NVVM::CpAsyncWaitGroupOp::create(*this, getI32IntegerAttr(sets)); }
+
+Value BlockBuilder::shiftLeft(Value value, int64_t bits) {
+  return bits ? arith::ShLIOp::create(*this, value, splat(value.getType(), bits)).getResult() : value;
+}
+Value BlockBuilder::shiftRight(Value value, int64_t bits) {
+  return bits ? arith::ShRUIOp::create(*this, value, splat(value.getType(), bits)).getResult() : value;
+}
+Value BlockBuilder::mask(Value value, uint32_t bits) {
+  return arith::AndIOp::create(*this, value, i32(static_cast<int32_t>(bits)));
+}
+Value BlockBuilder::rem(Value a, int64_t b) {
+  return arith::RemUIOp::create(*this, a, splat(a.getType(), b));
+}
+
+SmallVector<Value> BlockBuilder::dwords(Value vector) {
+  auto type = cast<VectorType>(vector.getType());
+  int64_t size = type.getElementTypeBitWidth() * type.getNumElements() / 32;
+  Value cast = vector::BitCastOp::create(*this, i32s(size), vector);
+  SmallVector<Value> words;
+  for (int64_t i = 0; i < size; ++i)
+    words.push_back(vector::ExtractOp::create(*this, cast, i));
+  return words;
+}
+
+Value BlockBuilder::zeroIfNot(Value condition, Value value) {
+  return select(condition, value, arith::ConstantOp::create(*this, getZeroAttr(value.getType())));
+}
+
+Value BlockBuilder::shuffleXor(Value value, int64_t mask) {
+  return gpu::ShuffleOp::create(*this, value, mask, kWarp, gpu::ShuffleMode::XOR).getShuffleResult();
+}
+
+Value BlockBuilder::warpSum(Value value, int64_t lanes) {
+  for (int64_t mask = 1; mask < lanes; mask *= 2)
+    value = add(value, shuffleXor(value, mask));
+  return value;
+}
+
+Value BlockBuilder::warpMax(Value value, int64_t lanes) {
+  for (int64_t mask = 1; mask < lanes; mask *= 2)
+    value = max(value, shuffleXor(value, mask));
+  return value;
+}
+
+SmallVector<Value> BlockBuilder::mma(ArrayRef<Value> a, ArrayRef<Value> b, ArrayRef<Value> c) {
+  auto type = LLVM::LLVMStructType::getLiteral(getContext(), SmallVector<Type>(4, getF32Type()));
+  std::array<NVVM::MMATypes, 2> types = {NVVM::MMATypes::bf16, NVVM::MMATypes::bf16};
+  std::array<NVVM::MMALayout, 2> layouts = {NVVM::MMALayout::row, NVVM::MMALayout::col};
+  Value product = NVVM::MmaOp::create(*this, type, a, b, c, ArrayRef<int64_t>{16, 8, 16}, std::nullopt, std::nullopt, types,
+                                      layouts);
+  SmallVector<Value> sums;
+  for (int64_t i = 0; i < 4; ++i)
+    sums.push_back(LLVM::ExtractValueOp::create(*this, product, i));
+  return sums;
+}
+
+bool v4::hasAlignedRows(Value memory, int64_t bytes, int64_t columns) {
+  auto type = cast<MemRefType>(memory.getType());
+  auto isWhole = [&](int64_t elements) { return elements * type.getElementTypeBitWidth() / 8 % bytes == 0; };
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  if (failed(type.getStridesAndOffset(strides, offset)) || strides.empty() || strides.back() != 1 ||
+      (!ShapedType::isDynamic(offset) && !isWhole(offset)))
+    return false;
+  for (auto [size, stride] : llvm::drop_end(llvm::zip(type.getShape(), strides)))
+    if (size > 1 && (ShapedType::isDynamic(stride) || !isWhole(stride)))
+      return false;
+  if (auto view = memory.getDefiningOp<memref::SubViewOp>()) {
+    std::optional<int64_t> column = getConstantIntValue(view.getMixedOffsets().back());
+    // A view may drop unit dimensions: its last one must still be the columns.
+    return isWhole(column.value_or(columns)) && hasAlignedRows(view.getSource(), bytes, columns);
+  }
+  if (auto view = memory.getDefiningOp<memref::CollapseShapeOp>())
+    return hasAlignedRows(view.getSrc(), bytes, columns);
+  return true;
+}
+
+void v4::replaceByBlockKernel(Operation *op, StringRef name, int64_t threads) {
+  OpBuilder b(op);
+  auto type = cast<RankedTensorType>(op->getResult(0).getType());
+  Value out = tensor::EmptyOp::create(b, op->getLoc(), type.getShape(), type.getElementType());
+  auto kernel = KernelOp::create(b, op->getLoc(), TypeRange(type), b.getStringAttr(name), op->getOperands(), out);
+  kernel->setAttr("threads", b.getI64IntegerAttr(threads));
+  kernel->setAttr("blocks_per_sm", b.getI64IntegerAttr(1));
+  op->replaceAllUsesWith(kernel);
+  op->erase();
+}

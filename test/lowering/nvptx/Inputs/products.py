@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Launches of products with packed weights and what they must give.
+
+    products.py FOLDER KERNEL FORMAT INPUT OUTPUT ROWS COLUMNS INNER [INPUTS] [experts=E] [top=T] [skew] [listed]
+
+FOLDER gets kernel.mlir (a module for v4-stage-kernels) and words (for kernel-run). FORMAT is f32, bf16, fp8 or fp4; INPUT and OUTPUT
+f32 or bf16. INPUTS:
+    sums    small integers and codes whose sums are exact in f32 in any order: the result must be equal bit for bit
+    codes   every row of x has a single 1: the result is one weight times its scale, over all codes and scales
+    random  numbers as they come; nothing is expected. Row i of x is the same whatever ROWS is.
+Everything here is computed with Python's numbers, from the formats' definitions (spec 7.1 to 7.3).
+"""
+
+import math
+import random
+import struct
+import sys
+
+FORMATS = {"f32": (1, "1xf32"), "bf16": (2, "2xbf16"), "fp8": (4, "4xf8E4M3FN"), "fp4": (8, "4xi8")}
+
+
+def e4m3(code):
+    exponent, fraction = code >> 3 & 15, code & 7
+    value = (1 + fraction / 8) * 2.0 ** (exponent - 7) if exponent else fraction / 8 * 2.0**-6
+    return -value if code & 128 else value
+
+
+def e2m1(code):
+    return [0, 0.5, 1, 1.5, 2, 3, 4, 6][code & 7] * (-1 if code & 8 else 1)
+
+
+def bf16(value):
+    """The bits of the nearest bf16 number, ties to even."""
+    bits = struct.unpack("<I", struct.pack("<f", value))[0]
+    return bits + 0x7FFF + (bits >> 16 & 1) >> 16
+
+
+def stored(value, element):
+    return struct.pack("<f", value) if element == "f32" else struct.pack("<H", bf16(value))
+
+
+class Weight:
+    """A weight [columns, inner]: its bytes and those of its scale in the layout rows16, and its numbers."""
+
+    def __init__(self, form, columns, inner, inputs, rng):
+        self.form, blocks = form, -(-inner // 32)
+        if inputs == "sums":
+            # Multiples of 1/8 up to 6, scales from 1/2 to 4: sums of some thousand products have 24 bits.
+            pick = {"f32": lambda: rng.randrange(-8, 9) / 4, "bf16": lambda: rng.randrange(-8, 9) / 4,
+                    "fp8": lambda: rng.randrange(0x20, 0x46) | rng.randrange(2) << 7, "fp4": lambda: rng.randrange(16)}[form]
+            exponents = (126, 129)
+        else:
+            # All codes but the two that are no numbers.
+            def code():
+                value = rng.randrange(256)
+                return value if value & 127 != 127 else 0
+            pick = {"f32": lambda: rng.gauss(0, 1), "bf16": lambda: struct.unpack("<f", struct.pack("<I", bf16(rng.gauss(0, 1)) << 16))[0],
+                    "fp8": code, "fp4": lambda: rng.randrange(16)}[form]
+            # Products and their parts stay within the normal numbers of f32.
+            exponents = (12, 240) if inputs == "codes" else (120, 134)
+        cells = [[pick() for _ in range(inner)] for _ in range(columns)]
+        scale = [[rng.randint(*exponents) for _ in range(blocks if form == "fp4" else -(-inner // 128))]
+                 for _ in range(columns if form == "fp4" else -(-columns // 128))]
+        number = {"fp8": e4m3, "fp4": e2m1}.get(form, lambda value: value)
+        power = {"fp8": lambda n, k: scale[n // 128][k // 128], "fp4": lambda n, k: scale[n][k // 32]}.get(form, lambda n, k: 127)
+        self.numbers = [[math.ldexp(number(cells[n][k]), power(n, k) - 127) for k in range(inner)] for n in range(columns)]
+        per, lines, data = FORMATS[form][0], [], bytearray()
+        for group in range(0, columns, 16):
+            for line in range(0, inner, per):
+                for n in range(group, group + 16):
+                    part = cells[n][line:line + per]
+                    if form == "fp4":
+                        data += bytes(part[i] | part[i + 1] << 4 for i in range(0, 8, 2))
+                    elif form == "fp8":
+                        data += bytes(part)
+                    else:
+                        data += b"".join(stored(value, form) for value in part)
+        self.bytes, self.scale_bytes = bytes(data), b""
+        if form == "fp8":
+            self.scale_bytes = bytes(sum(scale, []))
+        if form == "fp4":
+            self.scale_bytes = bytes(scale[group + n][block] for group in range(0, columns, 16) for block in range(blocks) for n in range(16))
+
+    @staticmethod
+    def types(form, columns, inner, lead=""):
+        per, element = FORMATS[form]
+        types = ["memref<%s%dx%dx16x%s>" % (lead, columns // 16, inner // per, element)]
+        if form == "fp8":
+            types.append("memref<%s%dx%dxf8E8M0FNU>" % (lead, -(-columns // 128), -(-inner // 128)))
+        if form == "fp4":
+            types.append("memref<%s%dx%dx16xf8E8M0FNU>" % (lead, columns // 16, -(-inner // 32)))
+        return types
+
+
+def rows_of(count, inner, inputs, element):
+    rows = []
+    for row in range(count):
+        rng = random.Random(1000 + row)
+        if inputs == "codes":
+            place = (row * 37 + 5) % inner
+            rows.append([1.0 if k == place else 0.0 for k in range(inner)])
+        elif inputs == "sums":
+            rows.append([float(rng.randrange(-2, 3)) for _ in range(inner)])
+        else:
+            rows.append([rng.gauss(0, 1) for _ in range(inner)])
+    return rows, b"".join(stored(value, element) for row in rows for value in row)
+
+
+def main():
+    folder, kernel, form, x_type, y_type, *rest = sys.argv[1:]
+    rows, columns, inner = map(int, rest[:3])
+    options = dict(word.partition("=")[::2] for word in rest[3:])
+    inputs = next((name for name in ("codes", "random") if name in options), "sums")
+    experts, top = int(options.get("experts", 0)), int(options.get("top", 1))
+    rng = random.Random(7)
+    bindings = []  # name, type, bytes
+    if experts:
+        # `top` experts of each row; with `skew` the first one has them all.
+        choice = [rng.sample(range(experts), top) for _ in range(rows)]
+        if "skew" in options:
+            choice = [[0] + rng.sample(range(1, experts), top - 1) for _ in range(rows)]
+        pairs = rows * top
+        active = sorted(set(sum(choice, [])))
+        places = min(experts, pairs)
+        listed = [[row for row in range(rows) if expert in choice[row]] for expert in active]
+        offsets = [0]
+        for some in listed:
+            offsets.append(offsets[-1] + len(some))
+        offsets += offsets[-1:] * (places + 1 - len(offsets))
+        active_padded = active + [-1] * (places - len(active))
+        order = sum(listed, [])
+        weights = [Weight(form, columns, inner, inputs, rng) for _ in range(experts)]
+        count = rows if "listed" in options else pairs
+        x, x_bytes = rows_of(count, inner, inputs, x_type)
+        lead = "%dx" % experts
+        numbers = lambda values: struct.pack("<%di" % len(values), *values)
+        lists = [("e", "memref<%dxi32>" % places, numbers(active_padded)), ("o", "memref<%dxi32>" % (places + 1), numbers(offsets))]
+        if "listed" in options:
+            lists.append(("r", "memref<%dxi32>" % pairs, numbers(order)))
+        product_rows = [(x[row if "listed" in options else pair], weights[expert]) for pair, (row, expert) in
+                        enumerate((row, expert) for expert, some in zip(active, listed) for row in some)]
+        results = pairs
+    else:
+        weights, lead, lists, results = [Weight(form, columns, inner, inputs, rng)], "", [], rows
+        x, x_bytes = rows_of(rows, inner, inputs, x_type)
+        product_rows = [(row, weights[0]) for row in x]
+        count = rows
+    types = Weight.types(form, columns, inner, lead)
+    bindings.append(("x", "memref<%dx%dx%s>" % (count, inner, x_type), x_bytes))
+    bindings.append(("w", types[0], b"".join(weight.bytes for weight in weights)))
+    if len(types) > 1:
+        bindings.append(("s", types[1], b"".join(weight.scale_bytes for weight in weights)))
+    bindings += lists
+    y = "memref<%dx%dx%s>" % (results, columns, y_type)
+
+    names, all_types = ["%" + name for name, _, _ in bindings], [type for _, type, _ in bindings]
+    with open(folder + "/kernel.mlir", "w") as out:
+        out.write("module {\nmodule @k attributes {v4.kernel} {\nfunc.func @k(%s, %%y: %s) {\n" %
+                  (", ".join("%s: %s" % pair for pair in zip(names, all_types)), y))
+        out.write("v4.phase {\nv4.kernel \"%s\" ins(%s : %s) outs(%%y : %s) {threads = 256, blocks_per_sm = 1}\nv4.yield\n}\nreturn\n}\n}\n}\n" %
+                  (kernel, ", ".join(names), ", ".join(all_types), y))
+    size = results * columns * (4 if y_type == "f32" else 2)
+    words = ["kernel=k_p0", "grid=1", "block=256"]
+    for name, _, data in bindings:
+        with open("%s/%s.bin" % (folder, name), "wb") as out:
+            out.write(data)
+        words.append("in=%s:%s.bin" % (name, name))
+    words.append("poison=y:%d" % size)
+    if inputs != "random":
+        with open(folder + "/y.bin", "wb") as out:
+            for row, weight in product_rows:
+                used = [k for k, value in enumerate(row) if value]
+                for n in range(columns):
+                    out.write(stored(math.fsum(row[k] * weight.numbers[n][k] for k in used), y_type))
+        words.append("expect=y:y.bin")
+    with open(folder + "/words", "w") as out:
+        out.write("\n".join(words) + "\n")
+
+
+main()
