@@ -709,7 +709,7 @@ void Rewriter::stripAddressSpaces() {
   for (auto global : llvm::make_early_inc_range(host.getOps<LLVM::GlobalOp>())) {
     if (sharedOffsets.contains(global.getSymName()))
       global.erase();
-    else
+    else if (global.getAddrSpace() != 0)
       global.setAddrSpace(0);
   }
   AttrTypeReplacer replacer;

@@ -144,7 +144,7 @@ void Gemm::product(const ProductRows &rows, BlockWeight &weight) {
   bool isWhole = inner % BlockWeight::kTile == 0;
   Value last = sub(rows.count, index(1));
   SmallVector<Value> inputRows;
-  for (int64_t i = 0; i < llvm::divideCeil(passRows * 4, threads()); ++i)
+  for (int64_t i = 0, count = llvm::divideCeil(passRows * 4, threads()); i != count; ++i)
     inputRows.push_back(rows.input(min(div(add(thread(), i * threads()), 4), last)));
   Value share = div(warp(), pairs);
   firstToken = mul(share, kTokens * tokenTiles);
