@@ -524,9 +524,14 @@ void copyWait(uint32_t groups, const v4_emu_site *site) {
   thisWorker().copyWait(groups, site);
 }
 
+void checkDivision(uint32_t undefined, const v4_emu_site *site) {
+  if (undefined) [[unlikely]]
+    thisWorker().fault(site, "division by zero, or a quotient out of range");
+}
+
 } // namespace
 
 const v4_emu_api kApi = {thread, access, barrier, barrierArrive, warpSync, shuffle, vote, match, redux, elect, mma,
-                         ldmatrix, stmatrix, copyAsync, copyCommit, copyWait};
+                         ldmatrix, stmatrix, copyAsync, copyCommit, copyWait, checkDivision};
 
 } // namespace v4::emu
