@@ -91,8 +91,9 @@ SmallVector<Value> BlockWeight::scalePairsOf(Value codes) {
   return pairs;
 }
 
-/// Numbers of a dword as pairs of bf16, two numbers of K to a register: E4M3 (0, 2) and (1, 3); E2M1 (0, 4), (1, 5), (2, 6)
-/// and (3, 7). Times 2^-120 and 2^-126: the bits of the code are moved, subnormal codes become subnormal numbers.
+/// Numbers of a dword as pairs of bf16, two numbers of K to a register: E4M3 (0, 2) and (1, 3); E2M1 (0, 4), (1, 5),
+/// (2, 6) and (3, 7). Times 2^-120 and 2^-126: the bits of the code are moved, subnormal codes become subnormal
+/// numbers.
 SmallVector<Value> BlockWeight::pairsOf(Value dword) {
   if (format == Format::E4M3) {
     auto join = [&](Value signs, Value magnitudes) {
@@ -130,7 +131,8 @@ SmallVector<SmallVector<Value>> BlockWeight::multiplicands(ArrayRef<Value> loade
   SmallVector<SmallVector<Value>> result;
   for (int64_t half : {0, 1})
     for (int64_t step : {0, 1}) {
-      ArrayRef<Value> upper = ArrayRef(rows[2 * half]).slice(2 * step, 2), lower = ArrayRef(rows[2 * half + 1]).slice(2 * step, 2);
+      ArrayRef<Value> upper = ArrayRef(rows[2 * half]).slice(2 * step, 2),
+                      lower = ArrayRef(rows[2 * half + 1]).slice(2 * step, 2);
       result.push_back({upper[0], lower[0], upper[1], lower[1]});
     }
   return result;
