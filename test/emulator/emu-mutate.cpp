@@ -105,10 +105,8 @@ public:
             });
         })
         .Case([&](NVVM::ShflOp shuffle) {
-          add("lane", "own-value", [shuffle]() mutable {
-            if (shuffle.getType() == shuffle.getVal().getType())
-              shuffle.getResult().replaceAllUsesWith(shuffle.getVal());
-          });
+          if (shuffle.getType() == shuffle.getVal().getType())
+            add("lane", "own-value", [shuffle]() mutable { shuffle.getResult().replaceAllUsesWith(shuffle.getVal()); });
           add("lane", "other-kind", [this, shuffle]() mutable {
             NVVM::ShflKind kind = shuffle.getKind() == NVVM::ShflKind::idx ? NVVM::ShflKind::bfly : NVVM::ShflKind::idx;
             shuffle.setKindAttr(NVVM::ShflKindAttr::get(b.getContext(), kind));
