@@ -109,7 +109,11 @@ void Gemm::widenInput(const Rows &rows, Value k0, Value width) {
   auto wide = lanes(getF32Type()), narrow = lanes(getBF16Type());
   loop(index(0), rows.count, 1, [&](Value m) {
     Value row = rows.input(m), whole = mul(div(width, 16), 16);
+    // Parts of rows are too short for the processor to ask for them ahead.
+    Value later = rows.input(min(add(m, 4), sub(rows.count, index(1))));
     loop(index(0), whole, 16, [&](Value k) {
+      memref::PrefetchOp::create(*this, x, place(later, add(k0, k)), /*isWrite=*/false, /*localityHint=*/3,
+                                 /*isDataCache=*/true);
       Value part = vector::LoadOp::create(*this, narrow, x, place(row, add(k0, k)));
       vector::StoreOp::create(*this, arith::ExtFOp::create(*this, wide, part), wideInput, ValueRange{m, k});
     });
@@ -301,9 +305,14 @@ void Gemm::prepare(int64_t most, int64_t rows) {
   blocking = target.has("avx512f") ? Blocking{6, 4, 1024, 512} : Blocking{target.has("avx2") ? 6 : 3, 1, 1024, 512};
   // Stored f32 is not rounded to bf16.
   dot = narrow && format != Format::F32 && target.has("avx512bf16") && target.has("fast-bf16-dot");
-  // Widened rows share the second-level cache with the panel. With few rows the panel's own way counts, which is short
-  // in the first-level cache.
-  if ((narrow && !dot) || rows < kManyRows)
+  // Widened rows share the second-level cache with the panel: fewer rows at a time then, not a short block, since sums are
+  // read and written for each.
+  if (narrow && !dot) {
+    blocking.rows = 256;
+    blocking.inner = 512;
+  }
+  // With few rows the panel's own way counts, which is short in the first-level cache.
+  if (rows < kManyRows)
     blocking.inner = 128;
   blocking.rows = std::min(blocking.rows, most);
   blocking.inner = std::min(blocking.inner, inner);
