@@ -33,6 +33,8 @@ struct TileDim {
   int loop = -1;
   /// Loop steps per element of the dimension: 128 for the rows of a block scale, else 1.
   int64_t step = 1;
+  /// Whether tiles lack the dimension, each being a slice at one step of the loop: the slots of a state.
+  bool dropped = false;
 
   bool operator==(const TileDim &other) const = default;
 };

@@ -27,6 +27,70 @@ static Value compare(Emit &e, Pred pred, Value a, Value b) {
 }
 
 //===----------------------------------------------------------------------===//
+// Slots
+//===----------------------------------------------------------------------===//
+
+static bool hasSlots(TileInterface op) {
+  return llvm::any_of(op->getOpOperands(), [&](OpOperand &operand) {
+    return llvm::any_of(op.getOperandTile(operand), [](const TileDim &dim) { return dim.dropped; });
+  });
+}
+
+/// The definition of an op with slots: that of the op without, for one slot after the other.
+static Results decomposeSlots(OpBuilder &b, TileInterface op) {
+  Emit e(b, op);
+  struct Part {
+    SmallVector<OpFoldResult> offsets;
+    SmallVector<int64_t> sizes, drop;
+  };
+  // What loop 0 walks, at one slot.
+  auto partOf = [&](Value value, ArrayRef<TileDim> dims, OpFoldResult slot) {
+    Part part{SmallVector<OpFoldResult>(dims.size(), e.getIndexAttr(0)), SmallVector<int64_t>(shapeOf(value)), {}};
+    for (auto [i, dim] : llvm::enumerate(dims)) {
+      if (dim.loop != 0)
+        continue;
+      part.offsets[i] = slot;
+      part.sizes[i] = 1;
+      if (dim.dropped)
+        part.drop.push_back(i);
+    }
+    return part;
+  };
+  SmallVector<Value> inits;
+  for (OpResult result : op->getResults()) {
+    OpOperand *tied = op.getTiedOperand(result.getResultNumber());
+    inits.push_back(tied ? tied->get() : e.empty(shapeOf(result), tensorType(result).getElementType()));
+  }
+  return e.repeat(op.getLoopSizes()[0], inits, [&](OpFoldResult slot, ValueRange values) {
+    SmallVector<Value> operands(op->getOperands());
+    for (auto [number, value] : llvm::enumerate(values))
+      if (OpOperand *tied = op.getTiedOperand(number))
+        operands[tied->getOperandNumber()] = value;
+    for (auto [operand, value] : llvm::zip_equal(op->getOpOperands(), operands))
+      if (isa<RankedTensorType>(value.getType())) {
+        Part part = partOf(value, op.getOperandTile(operand), slot);
+        value = e.slice(value, part.offsets, part.sizes, part.drop);
+      }
+    SmallVector<Type> types;
+    SmallVector<Part> parts;
+    for (auto [number, value] : llvm::enumerate(values)) {
+      parts.push_back(partOf(value, op.getResultTile(number), slot));
+      SmallVector<int64_t> shape;
+      for (auto [i, size] : llvm::enumerate(parts.back().sizes))
+        if (!llvm::is_contained(parts.back().drop, static_cast<int64_t>(i)))
+          shape.push_back(size);
+      types.push_back(tensorType(value).clone(shape));
+    }
+    Operation *single = mlir::clone(e, op, types, operands);
+    SmallVector<Value> results = *cast<linalg::AggregatedOpInterface>(single).decomposeOperation(e);
+    single->erase();
+    for (auto [value, result, part] : llvm::zip_equal(values, results, parts))
+      result = e.insert(result, value, part.offsets, part.sizes);
+    return results;
+  });
+}
+
+//===----------------------------------------------------------------------===//
 // Window
 //===----------------------------------------------------------------------===//
 
@@ -43,6 +107,8 @@ Results WindowContextOp::decomposeOperation(OpBuilder &b) {
 }
 
 Results WindowAppendOp::decomposeOperation(OpBuilder &b) {
+  if (hasSlots(*this))
+    return decomposeSlots(b, *this);
   Emit e(b, *this);
   int64_t window = sizeOf(getRing(), 0), rows = sizeOf(getKv(), 0);
   Value first = start(e, getSpan()), count = length(e, getSpan(), rows), zero = e.index(0), modulus = e.index(window);
@@ -61,6 +127,8 @@ Results WindowAppendOp::decomposeOperation(OpBuilder &b) {
 //===----------------------------------------------------------------------===//
 
 Results EntryPositionsOp::decomposeOperation(OpBuilder &b) {
+  if (hasSlots(*this))
+    return decomposeSlots(b, *this);
   Emit e(b, *this);
   Value ratio = e.i32(getRatio()), begin = e.at(getSpan(), e.getIndexAttr(0));
   Value end = e.add(begin, e.at(getSpan(), e.getIndexAttr(1))), block = e.div(begin, ratio);
@@ -73,6 +141,8 @@ Results EntryPositionsOp::decomposeOperation(OpBuilder &b) {
 }
 
 Results CacheAppendOp::decomposeOperation(OpBuilder &b) {
+  if (hasSlots(*this))
+    return decomposeSlots(b, *this);
   Emit e(b, *this);
   Value ratio = e.i32(getRatio()), zero = e.i32(0);
   return e.repeat(sizeOf(getEntries(), 0), getCache(), [&](OpFoldResult i, ValueRange cache) {
@@ -164,6 +234,8 @@ static SmallVector<Value> compressToken(Emit &e, CompressOp op) {
 }
 
 Results CompressOp::decomposeOperation(OpBuilder &b) {
+  if (hasSlots(*this))
+    return decomposeSlots(b, *this);
   Emit e(b, *this);
   int64_t rows = sizeOf(getKv(), 0), ratio = getRatio(), kept = sizeOf(getKvRows(), 0);
   int64_t width = sizeOf(getEntries(), 1), channels = sizeOf(getKv(), 1);
@@ -217,6 +289,8 @@ static Value visibleEntries(Emit &e, Value position, int64_t ratio, int64_t limi
 }
 
 Results IndexScoresOp::decomposeOperation(OpBuilder &b) {
+  if (hasSlots(*this))
+    return decomposeSlots(b, *this);
   Emit e(b, *this);
   int64_t heads = sizeOf(getQuery(), 1), keys = sizeOf(getKeys(), 0);
   Value factor = e.f32(getScale().convertToFloat()), first = getFirstKey() ? getFirstKey() : e.index(0);
@@ -249,6 +323,8 @@ Results IndexScoresOp::decomposeOperation(OpBuilder &b) {
 
 /// The scores of one row, a part of the keys at a time, then the best of them.
 Results IndexTopKOp::decomposeOperation(OpBuilder &b) {
+  if (hasSlots(*this))
+    return decomposeSlots(b, *this);
   Emit e(b, *this);
   int64_t heads = sizeOf(getQuery(), 1), width = sizeOf(getQuery(), 2), keys = sizeOf(getKeys(), 0);
   int64_t part = largestDivisor(keys, 64);
@@ -339,6 +415,8 @@ struct Softmax {
 } // namespace
 
 Results SparseAttentionOp::decomposeOperation(OpBuilder &b) {
+  if (hasSlots(*this))
+    return decomposeSlots(b, *this);
   Emit e(b, *this);
   constexpr int64_t kKeyBlock = 32;
   int64_t window = getWindowSize();

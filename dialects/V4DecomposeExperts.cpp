@@ -190,21 +190,28 @@ Results DispatchOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
   int64_t rows = sizeOf(getIndices(), 0), k = sizeOf(getIndices(), 1), pairs = rows * k;
   Value zero = e.index(0), one = e.i32(1);
-  Value length = e.clamp(e.at(getSpan(), e.getIndexAttr(1)), e.i32(0), e.i32(rows));
-  Value valid = e.toIndex(length), total = e.mul(length, e.i32(k));
+  // Rows that take part: in a decode call any of them may be inactive.
+  auto forRows = [&](ValueRange inits, function_ref<SmallVector<Value>(OpFoldResult, ValueRange)> body) {
+    return e.repeat(rows, inits, [&](OpFoldResult s, ValueRange iter) {
+      Value valid = compare(e, Pred::sge, e.at(getPositions(), s), e.i32(0));
+      return e.when(valid, iter, [&](ValueRange iter) { return body(s, iter); });
+    });
+  };
 
-  Value counts = e.loop(zero, valid, 1, e.filled({static_cast<int64_t>(getExpertsTotal())}, e.i32(0)),
-                        [&](Value s, ValueRange iter) {
-                          return e.repeat(k, iter, [&](OpFoldResult j, ValueRange iter) -> SmallVector<Value> {
-                            OpFoldResult expert = e.toIndex(e.at(getIndices(), {s, j}));
-                            return {e.set(iter[0], e.add(e.at(iter[0], expert), one), expert)};
-                          });
-                        })[0];
+  Value none = e.filled({static_cast<int64_t>(getExpertsTotal())}, e.i32(0));
+  SmallVector<Value> counts = forRows({none, e.i32(0)}, [&](OpFoldResult s, ValueRange iter) -> SmallVector<Value> {
+    Value counts = e.repeat(k, iter[0], [&](OpFoldResult j, ValueRange iter) -> SmallVector<Value> {
+      OpFoldResult expert = e.toIndex(e.at(getIndices(), {s, j}));
+      return {e.set(iter[0], e.add(e.at(iter[0], expert), one), expert)};
+    })[0];
+    return {counts, e.add(iter[1], e.i32(k))};
+  });
+  Value total = counts[1];
 
   // Active experts and where their pairs begin; `counts` becomes the place of the next pair of each expert.
   Value experts = e.filled(shapeOf(getExperts()), e.i32(-1)), offsets = e.filled(shapeOf(getOffsets()), total);
   SmallVector<Value> lists =
-      e.loop(zero, e.index(getExpertsTotal()), 1, {experts, offsets, counts, zero, e.i32(0)},
+      e.loop(zero, e.index(getExpertsTotal()), 1, {experts, offsets, counts[0], zero, e.i32(0)},
              [&](Value expert, ValueRange iter) -> SmallVector<Value> {
                Value size = e.at(iter[2], expert), place = iter[4];
                Value active = compare(e, Pred::sgt, size, e.i32(0));
@@ -215,10 +222,10 @@ Results DispatchOp::decomposeOperation(OpBuilder &b) {
                return next;
              });
 
-  Value none = e.filled({pairs}, e.i32(0));
+  Value sources = e.filled({pairs}, e.i32(0));
   Value weights = e.filled({pairs}, e.f32(0));
   Value places = e.filled({rows, k}, e.i32(0));
-  SmallVector<Value> sorted = e.loop(zero, valid, 1, {lists[2], none, weights, places}, [&](Value s, ValueRange iter) {
+  SmallVector<Value> sorted = forRows({lists[2], sources, weights, places}, [&](OpFoldResult s, ValueRange iter) {
     return e.repeat(k, iter, [&](OpFoldResult j, ValueRange iter) -> SmallVector<Value> {
       Value expert = e.at(getIndices(), {s, j}), column = getValueOrCreateConstantIndexOp(e, e.getLoc(), j);
       OpFoldResult cursor = e.toIndex(expert);
@@ -231,7 +238,8 @@ Results DispatchOp::decomposeOperation(OpBuilder &b) {
         Value before = arith::OrIOp::create(e, e.less(other, expert), tie);
         return {e.add(rank[0], e.select(before, e.index(1), zero))};
       })[0];
-      return {e.set(iter[0], e.add(place, one), cursor), e.set(iter[1], e.toI32(s), target),
+      Value row = e.toI32(getValueOrCreateConstantIndexOp(e, e.getLoc(), s));
+      return {e.set(iter[0], e.add(place, one), cursor), e.set(iter[1], row, target),
               e.set(iter[2], e.at(getWeights(), {s, j}), target), e.set(iter[3], place, {s, rank})};
     });
   });

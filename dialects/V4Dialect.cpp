@@ -101,7 +101,7 @@ LogicalResult StateAttr::verify(function_ref<InFlightDiagnostic()> emitError, St
 }
 
 int64_t StateAttr::getColumns(ShapedType type) const {
-  int64_t width = type.getDimSize(1);
+  int64_t width = type.getShape().back();
   if (!type.getElementType().isInteger(8))
     return width;
   if (getQuantized() == 0)
@@ -185,6 +185,12 @@ LogicalResult V4Dialect::verifyOperationAttribute(Operation *op, NamedAttribute 
   return success();
 }
 
+/// Whether a function is an entry whose rows are slots.
+static bool isDecode(Operation *op) {
+  auto kind = op->getAttrOfType<StringAttr>("v4.entry");
+  return kind && (kind.getValue() == "decode" || kind.getValue() == "mtp_decode");
+}
+
 /// An argument of a function is a tensor until buffers are made.
 static ShapedType shapedArgument(Operation *op, unsigned index) {
   return dyn_cast<ShapedType>(cast<FunctionOpInterface>(op).getArgumentTypes()[index]);
@@ -222,8 +228,14 @@ static LogicalResult verifyWeight(Operation *op, unsigned index, WeightAttr weig
 
 static LogicalResult verifyState(Operation *op, Type type, StateAttr state) {
   auto shaped = dyn_cast<ShapedType>(type);
-  if (!shaped || !shaped.hasStaticShape() || shaped.getRank() != 2)
-    return op->emitOpError("expected state '") << state.getName() << "' to be a tensor of rank 2, found " << type;
+  int64_t rank = shaped && shaped.hasStaticShape() ? shaped.getRank() : 0;
+  if (rank != 2 && rank != 3)
+    return op->emitOpError("expected state '")
+           << state.getName() << "' to be a tensor of rank 2, or 3 with slots, found " << type;
+  auto slots = op->getAttrOfType<IntegerAttr>("v4.rows");
+  if (rank == 3 && slots && (!isDecode(op) || shaped.getDimSize(0) != slots.getInt()))
+    return op->emitOpError("expected state '")
+           << state.getName() << "' to have slots in a decode entry only, one for every row, found " << type;
   bool rows = state.getKind() == StateKind::kv_rows || state.getKind() == StateKind::score_rows;
   Type element = shaped.getElementType();
   if (!element.isF32() && (rows || (!element.isBF16() && !element.isInteger(8))))
@@ -232,14 +244,13 @@ static LogicalResult verifyState(Operation *op, Type type, StateAttr state) {
   if (element.isInteger(8) && state.getColumns(shaped) == 0)
     return op->emitOpError("expected state '")
            << state.getName() << "' of packed rows with " << state.getQuantized() << " quantized columns of "
-           << state.getBits() << " bits, which have no form in " << shaped.getDimSize(1) << " bytes";
+           << state.getBits() << " bits, which have no form in " << shaped.getShape().back() << " bytes";
   if (state.getQuantized() > state.getColumns(shaped))
     return op->emitOpError("expected at most ") << state.getColumns(shaped) << " quantized columns of state '"
                                                 << state.getName() << "', found " << state.getQuantized();
-  int64_t expected = state.getRatio() * (state.getOverlap() ? 2 : 1);
-  if (rows && shaped.getDimSize(0) != expected)
-    return op->emitOpError("expected state '")
-           << state.getName() << "' of " << expected << " rows, found " << shaped.getDimSize(0);
+  int64_t expected = state.getRatio() * (state.getOverlap() ? 2 : 1), found = shaped.getDimSize(rank - 2);
+  if (rows && found != expected)
+    return op->emitOpError("expected state '") << state.getName() << "' of " << expected << " rows, found " << found;
   return success();
 }
 
@@ -255,13 +266,14 @@ static LogicalResult verifyInput(Operation *op, unsigned index, StringAttr name)
   if (matches && tokens)
     matches = type.getRank() == 1;
   else if (matches && span)
-    matches = type.getShape() == ArrayRef<int64_t>{2};
+    matches =
+        type.getShape() == ArrayRef<int64_t>{2} || (isDecode(op) && type.getRank() == 2 && type.getDimSize(1) == 2);
   else if (matches)
     matches = type.getRank() == 3;
   if (!matches)
     return op->emitOpError("expected input '") << input << "' of shape "
                                                << (tokens ? "[S] and i32"
-                                                   : span ? "[2] and i32"
+                                                   : span ? "[2], or with slots [S, 2], and i32"
                                                           : "[S, n, d] and f32 or bf16")
                                                << ", found " << cast<FunctionOpInterface>(op).getArgumentTypes()[index];
   return success();

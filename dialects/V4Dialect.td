@@ -24,7 +24,9 @@ def V4_Dialect : Dialect {
     Conventions. `S` rows (tokens of the call), `d` hidden size, `n` residual streams, `h` heads, `c` head width, `r`
     compress ratio, `w` window, `E` experts, `k` experts per token, `P = S*k` routed pairs. `positions` is `i32 [S]`,
     the absolute position of a row or -1 for a row past the length; `span` is `i32 [2]` = (start, length). Rows at and
-    past the length write no state, and what they compute is unspecified. Floating-point work is f32 inside
+    past the length write no state, and what they compute is unspecified. A decode call may advance several sequences
+    by one token each: then row `s` belongs to slot `s`, and states and `span` have a leading dimension for the slots
+    (an inactive slot has position -1 and length 0). Floating-point work is f32 inside
     an op; an operand of bf16 is widened, a result of bf16 is rounded once, to nearest, ties to even. So the types say
     where a graph rounds. Weights may be stored as f32, bf16, fp8 (`f8E4M3FN` with `f8E8M0FNU` scales per 128x128 block)
     or fp4 (two E2M1 codes per `i8`, low nibble first, with `f8E8M0FNU` scales per 32 of K); they are widened exactly.

@@ -112,20 +112,35 @@ LogicalResult checkRows(Operation *op, Shapes &shapes, Value input) {
     return shapes.check("input", input, {"S", "h", "D"});
   return shapes.check("input", input, {"S", "D"});
 }
+
+/// Whether a state has a leading dimension for the slots. Then row s of the call belongs to slot s.
+bool hasSlots(Value state) {
+  return cast<RankedTensorType>(state.getType()).getRank() == 3;
+}
+
+/// The dimensions of what every slot has of its own.
+SmallVector<Dim> perSlot(bool slots, ArrayRef<Dim> dims) {
+  SmallVector<Dim> all(dims);
+  if (slots)
+    all.insert(all.begin(), Dim("S"));
+  return all;
+}
+
 LogicalResult checkSameType(Operation *op, StringRef what, Value value, Value reference) {
   if (value.getType() == reference.getType())
     return success();
   return op->emitOpError("expected ") << what << " of type " << reference.getType() << ", found " << value.getType();
 }
 
-/// Rows of a cache: of width c, or packed.
-LogicalResult checkCache(Operation *op, Shapes &shapes, StringRef what, Value cache, Dim rows) {
-  if (!cache || !cast<RankedTensorType>(cache.getType()).getElementType().isInteger(8))
-    return shapes.check(what, cache, {rows, "c"});
+/// Rows of a cache: of width c, or packed. `dims` are those before the width.
+LogicalResult checkCache(Operation *op, Shapes &shapes, StringRef what, Value cache, ArrayRef<Dim> dims) {
+  bool packed = cache && cast<RankedTensorType>(cache.getType()).getElementType().isInteger(8);
   std::string bytes = (what + " bytes").str();
-  if (failed(shapes.check(what, cache, {rows, Dim(bytes.c_str())})))
+  SmallVector<Dim> all(dims);
+  all.push_back(packed ? Dim(bytes.c_str()) : Dim("c"));
+  if (failed(shapes.check(what, cache, all)))
     return failure();
-  if (CacheRow::fromBytes(shapes["c"], shapes[bytes]))
+  if (!packed || CacheRow::fromBytes(shapes["c"], shapes[bytes]))
     return success();
   return op->emitOpError("expected ") << what << " with packed rows of c = " << shapes["c"]
                                       << " columns, which have no form in " << shapes[bytes] << " bytes";
@@ -350,21 +365,25 @@ LogicalResult HcHeadOp::verify() {
 LogicalResult WindowContextOp::verify() {
   Shapes shapes(*this);
   return success(succeeded(shapes.check("kv", getKv(), {"S", "c"})) &&
-                 succeeded(checkCache(*this, shapes, "ring", getRing(), "w")) &&
+                 succeeded(checkCache(*this, shapes, "ring", getRing(), {"w"})) &&
                  succeeded(shapes.check("result", getResult(), {Dim("w + S", shapes["w"] + shapes["S"]), "c"})));
 }
 
 LogicalResult WindowAppendOp::verify() {
   Shapes shapes(*this);
+  bool slots = hasSlots(getRing());
   return success(succeeded(shapes.check("kv", getKv(), {"S", "c"})) &&
-                 succeeded(checkCache(*this, shapes, "ring", getRing(), "w")) &&
+                 succeeded(checkCache(*this, shapes, "ring", getRing(), perSlot(slots, {"w"}))) &&
+                 succeeded(shapes.check("span", getSpan(), perSlot(slots, {2}))) &&
                  succeeded(checkSameType(*this, "result", getResult(), getRing())));
 }
 
 LogicalResult EntryPositionsOp::verify() {
   Shapes shapes(*this);
+  bool slots = getSpan().getType().getRank() == 2;
   return success(succeeded(checkPositive(*this, "ratio", getRatio())) &&
-                 succeeded(shapes.check("result", getResult(), {"ceil(S/r)"})));
+                 succeeded(shapes.check("span", getSpan(), perSlot(slots, {2}))) &&
+                 succeeded(shapes.check("result", getResult(), {slots ? "S" : "ceil(S/r)"})));
 }
 
 LogicalResult CompressOp::verify() {
@@ -375,11 +394,13 @@ LogicalResult CompressOp::verify() {
   int64_t width = shapes["m*c"];
   if (width % parts)
     return emitOpError("expected an even number of channels with overlap, found ") << width;
-  Dim rows("m*r", parts * ratio), entries("ceil(S/r)", ceilDiv(shapes["S"], ratio));
+  bool slots = hasSlots(getKvRows());
+  Dim rows("m*r", parts * ratio), entries = slots ? Dim("S") : Dim("ceil(S/r)", ceilDiv(shapes["S"], ratio));
   return success(succeeded(shapes.check("gate", getGate(), {"S", "m*c"})) &&
                  succeeded(shapes.check("ape", getApe(), {Dim("r", ratio), "m*c"})) &&
-                 succeeded(shapes.check("kv_rows", getKvRows(), {rows, "m*c"})) &&
-                 succeeded(shapes.check("score_rows", getScoreRows(), {rows, "m*c"})) &&
+                 succeeded(shapes.check("kv_rows", getKvRows(), perSlot(slots, {rows, "m*c"}))) &&
+                 succeeded(shapes.check("score_rows", getScoreRows(), perSlot(slots, {rows, "m*c"}))) &&
+                 succeeded(shapes.check("span", getSpan(), perSlot(slots, {2}))) &&
                  succeeded(shapes.check("entries", getEntries(), {entries, Dim("c", width / parts)})) &&
                  succeeded(checkSameType(*this, "new_kv_rows", getNewKvRows(), getKvRows())) &&
                  succeeded(checkSameType(*this, "new_score_rows", getNewScoreRows(), getScoreRows())));
@@ -387,9 +408,12 @@ LogicalResult CompressOp::verify() {
 
 LogicalResult CacheAppendOp::verify() {
   Shapes shapes(*this);
+  SmallVector<Dim> rows = {"N"};
+  if (hasSlots(getCache()))
+    rows.insert(rows.begin(), Dim("e"));
   return success(succeeded(checkPositive(*this, "ratio", getRatio())) &&
                  succeeded(shapes.check("entries", getEntries(), {"e", "c"})) &&
-                 succeeded(checkCache(*this, shapes, "cache", getCache(), "N")) &&
+                 succeeded(checkCache(*this, shapes, "cache", getCache(), rows)) &&
                  succeeded(shapes.check("positions", getPositions(), {"e"})) &&
                  succeeded(checkSameType(*this, "result", getResult(), getCache())));
 }
@@ -400,7 +424,7 @@ LogicalResult IndexScoresOp::verify() {
                  succeeded(checkFinite(*this, "scale", getScale())) &&
                  succeeded(shapes.check("query", getQuery(), {"S", "h", "c"})) &&
                  succeeded(shapes.check("weights", getWeights(), {"S", "h"})) &&
-                 succeeded(checkCache(*this, shapes, "keys", getKeys(), "N")) &&
+                 succeeded(checkCache(*this, shapes, "keys", getKeys(), perSlot(hasSlots(getKeys()), {"N"}))) &&
                  succeeded(shapes.check("positions", getPositions(), {"S"})) &&
                  succeeded(shapes.check("result", getResult(), {"S", "N"})));
 }
@@ -429,7 +453,7 @@ LogicalResult IndexTopKOp::verify() {
                  succeeded(checkFinite(*this, "scale", getScale())) &&
                  succeeded(shapes.check("query", getQuery(), {"S", "h", "c"})) &&
                  succeeded(shapes.check("weights", getWeights(), {"S", "h"})) &&
-                 succeeded(checkCache(*this, shapes, "keys", getKeys(), "N")) &&
+                 succeeded(checkCache(*this, shapes, "keys", getKeys(), perSlot(hasSlots(getKeys()), {"N"}))) &&
                  succeeded(shapes.check("positions", getPositions(), {"S"})) &&
                  succeeded(shapes.check("result", getResult(), {"S", "k"})) &&
                  succeeded(checkAtMost(*this, "k", shapes["k"], "N", shapes["N"])));
@@ -438,14 +462,16 @@ LogicalResult IndexTopKOp::verify() {
 LogicalResult SparseAttentionOp::verify() {
   Shapes shapes(*this);
   int64_t window = getWindowSize();
+  bool slots = hasSlots(getWindow());
   if (failed(checkPositive(*this, "window", window)) ||
       failed(checkRatio(*this, getRatio(), getEntries(), "entries")) ||
       failed(checkFinite(*this, "scale", getScale())) || failed(shapes.check("query", getQuery(), {"S", "h", "c"})) ||
-      failed(checkCache(*this, shapes, "window", getWindow(), "rows")))
+      failed(checkCache(*this, shapes, "window", getWindow(),
+                        slots ? SmallVector<Dim>{"S", Dim("w", window)} : SmallVector<Dim>{"rows"})))
     return failure();
   // A tile is one row of a call and sees the context of the whole call.
   int64_t rows = shapes["rows"], needed = window + shapes["S"];
-  if (rows < needed && !(rows == window && shapes["S"] == 1))
+  if (!slots && rows < needed && !(rows == window && shapes["S"] == 1))
     return emitOpError("expected a window of w = ")
            << window << " rows for S = 1 or of w + S rows for a call of S rows, found " << rows
            << " rows for S = " << shapes["S"];
@@ -453,7 +479,8 @@ LogicalResult SparseAttentionOp::verify() {
     return emitOpError("expected entries with selected, found none");
   return success(succeeded(shapes.check("sink", getSink(), {"h"})) &&
                  succeeded(shapes.check("positions", getPositions(), {"S"})) &&
-                 succeeded(checkCache(*this, shapes, "entries", getEntries(), "N")) &&
+                 succeeded(shapes.check("span", getSpan(), perSlot(slots, {2}))) &&
+                 succeeded(checkCache(*this, shapes, "entries", getEntries(), perSlot(slots, {"N"}))) &&
                  succeeded(shapes.check("selected", getSelected(), {"S", "K"})) &&
                  succeeded(checkSameType(*this, "result", getResult(), getQuery())));
 }
@@ -491,6 +518,7 @@ LogicalResult DispatchOp::verify() {
   int64_t count = shapes["S"] * shapes["k"], most = std::min(count, total);
   Dim pairs("P", count);
   return success(succeeded(shapes.check("weights", getWeights(), {"S", "k"})) &&
+                 succeeded(shapes.check("positions", getPositions(), {"S"})) &&
                  succeeded(shapes.check("experts", getExperts(), {Dim("A", most)})) &&
                  succeeded(shapes.check("offsets", getOffsets(), {Dim("A + 1", most + 1)})) &&
                  succeeded(shapes.check("rows", getRows(), {pairs})) &&

@@ -19,6 +19,12 @@ def V4_Span : Type<
     And<[StaticShapeTensorOf<[I32]>.predicate,
          CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).getShape() == ::llvm::ArrayRef<int64_t>{2}">]>,
     "tensor<2xi32>", "::mlir::RankedTensorType">;
+// One span, or with slots one per slot.
+def V4_Spans : Type<
+    And<[StaticShapeTensorOf<[I32]>.predicate,
+         CPred<"::llvm::is_contained({1, 2}, ::llvm::cast<::mlir::RankedTensorType>($_self).getRank())">,
+         CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).getShape().back() == 2">]>,
+    "tensor<2xi32> or tensor<Bx2xi32>", "::mlir::RankedTensorType">;
 def V4_Weight : StaticShapeTensorOf<[F32, BF16, F8E4M3FN, I8]>;
 // Activations, and what is stored like them: a bf16 result is computed in f32 and rounded once, at its end.
 def V4_Float : StaticShapeTensorOf<[F32, BF16]>;
@@ -36,8 +42,10 @@ class V4_Op<string mnemonic, list<string> tile = [], list<Trait> traits = []>
 // ... over rows, and possibly further loops.
 class V4_TiledOp<string mnemonic, list<string> extra = [], list<Trait> traits = []> :
     V4_Op<mnemonic, !listconcat(["getLoopSizes", "getTileSizes", "getOperandTile", "getResultTile"], extra), traits>;
-// ... that updates state operands in place, as one workgroup.
-class V4_StateOp<string mnemonic> : V4_Op<mnemonic, ["getTiedOperand"]>;
+// ... over the slots, if there are any: one workgroup each.
+class V4_SlotOp<string mnemonic, list<string> extra = []> : V4_TiledOp<mnemonic, extra>;
+// ... that updates state operands in place.
+class V4_StateOp<string mnemonic> : V4_SlotOp<mnemonic, ["getTiedOperand"]>;
 
 // Elementwise or norm: cheap next to what it reads, and every row of its results depends on one row of its input.
 def V4_Rowwise : NativeOpTrait<"v4::Rowwise">;
@@ -435,7 +443,13 @@ def V4_HcHeadOp : V4_TiledOp<"hc_head"> {
 //===----------------------------------------------------------------------===//
 def V4_AttentionDocs : OpDocGroup {
   let summary = "Hybrid attention";
-  let description = "Window, compressed entries, indexer, sparse attention (spec 4).";
+  let description = [{
+    Window, compressed entries, indexer, sparse attention (spec 4).
+
+    With *slots*, in a decode call of several sequences, row `s` is the token of slot `s`, and state operands and `span`
+    have a leading dimension for the slots: `S` states, `span [S, 2]`. The op does for every slot what it does for one
+    row and that slot's state; a slot of length 0 and position -1 is inactive.
+  }];
 }
 let opDocGroup = V4_AttentionDocs in {
 
@@ -468,7 +482,8 @@ def V4_WindowAppendOp : V4_StateOp<"window_append"> {
   let summary = "write the rows of the call into the ring";
   let description = [{
     Writes the rows of the call into the ring, which is updated in place (spec 4.3): `ring[(start + i) mod w] = kv[i]`
-    for the last `min(w, length)` valid rows. `kv [S, c]`, `ring [w, c]` or packed rows (`v4.cache_append`).
+    for the last `min(w, length)` valid rows. `kv [S, c]`, `ring [w, c]`, with slots `[S, w, c]`, or packed rows
+    (`v4.cache_append`).
 
     ```mlir
     func.func @window_append(%kv: tensor<1x8xf32>, %ring: tensor<16x8xf32>, %span: tensor<2xi32>) -> tensor<16x8xf32> {
@@ -477,12 +492,12 @@ def V4_WindowAppendOp : V4_StateOp<"window_append"> {
     }
     ```
   }];
-  let arguments = (ins V4_Float:$kv, V4_Cache:$ring, V4_Span:$span);
+  let arguments = (ins V4_Float:$kv, V4_Cache:$ring, V4_Spans:$span);
   let results = (outs V4_Cache:$result);
   let assemblyFormat = "$kv `,` $ring `,` $span attr-dict `:` functional-type(operands, results)";
 }
 
-def V4_EntryPositionsOp : V4_Op<"entry_positions"> {
+def V4_EntryPositionsOp : V4_SlotOp<"entry_positions"> {
   let summary = "positions of the entries that the call completes";
   let description = [{
     Positions of the entries that the call completes (spec 4.4, 4.7):
@@ -491,7 +506,7 @@ def V4_EntryPositionsOp : V4_Op<"entry_positions"> {
     y[e] = p if p + r <= start + length else -1    p = (start/r + e) * r
     ```
 
-    `y [ceil(S/r)]`, as many as a call of S rows can complete.
+    `y [ceil(S/r)]`, as many as a call of S rows can complete; with slots `y [S]`, one per slot.
 
     ```mlir
     func.func @entry_positions(%span: tensor<2xi32>) -> tensor<4xi32> {
@@ -500,12 +515,12 @@ def V4_EntryPositionsOp : V4_Op<"entry_positions"> {
     }
     ```
   }];
-  let arguments = (ins V4_Span:$span, I64Attr:$ratio);
+  let arguments = (ins V4_Spans:$span, I64Attr:$ratio);
   let results = (outs V4_I32:$result);
   let assemblyFormat = "$span `ratio` $ratio attr-dict `:` functional-type(operands, results)";
 }
 
-def V4_CompressOp : V4_Op<"compress", ["getTiedOperand"]> {
+def V4_CompressOp : V4_StateOp<"compress"> {
   let summary = "pool blocks of r tokens into entries";
   let description = [{
     Pools blocks of `r` tokens into entries (spec 4.5, 4.6). The score of a token is `gate + ape[position mod r]`.
@@ -514,7 +529,8 @@ def V4_CompressOp : V4_Op<"compress", ["getTiedOperand"]> {
     and the `r` tokens of the block by the second half. A block before position 0 has weight 0.
 
     `kv`, `gate [S, m*c]`, `ape [r, m*c]`, `kv_rows`, `score_rows [m*r, m*c]`, `m` = 2 with `overlap`, else 1;
-    `entries [ceil(S/r), c]`, specified where `v4.entry_positions` is not -1.
+    `entries [ceil(S/r), c]`, specified where `v4.entry_positions` is not -1. With slots `kv_rows`, `score_rows [S, m*r,
+    m*c]` and `entries [S, c]`.
 
     The state rows are updated in place (spec 4.8): values and scores of the unfinished block's tokens, after those of
     the block before with `overlap`. Rows that hold no token are 0 and -inf, as they must be before the first call, so
@@ -532,7 +548,7 @@ def V4_CompressOp : V4_Op<"compress", ["getTiedOperand"]> {
     }
     ```
   }];
-  let arguments = (ins V4_F32:$kv, V4_F32:$gate, V4_F32:$ape, V4_F32:$kv_rows, V4_F32:$score_rows, V4_Span:$span,
+  let arguments = (ins V4_F32:$kv, V4_F32:$gate, V4_F32:$ape, V4_F32:$kv_rows, V4_F32:$score_rows, V4_Spans:$span,
                        I64Attr:$ratio, UnitAttr:$overlap);
   let results = (outs V4_Float:$entries, V4_F32:$new_kv_rows, V4_F32:$new_score_rows);
   let assemblyFormat = [{
@@ -546,7 +562,7 @@ def V4_CacheAppendOp : V4_StateOp<"cache_append"> {
   let description = [{
     Writes finished entries into an append-only cache, which is updated in place (spec 4.7):
     `cache[positions[e] / ratio] = entries[e]` where `positions[e] >= 0`. `entries [e, c]`, `cache [N, c]`,
-    `positions [e]`, from `v4.entry_positions`.
+    `positions [e]`, from `v4.entry_positions`; with slots `cache [e, N, c]`.
 
     A cache of i8 holds packed rows (spec 7.4, 7.5): the codes of `v4.quantize` of the leading columns, the other
     columns as bf16, low byte first, and the scales. Either all `c` columns are e2m1 codes in blocks of 32 (index keys:
@@ -580,7 +596,8 @@ def V4_IndexScoresOp : V4_TiledOp<"index_scores", ["adjustTile"]> {
     ```
 
     Other columns are unspecified. `q [S, h, c]`, `weights [S, h]`, `keys [N, c]`, `positions [S]`, `I [S, N]`.
-    `first_key` is set by tiling: the key of column 0. `keys` may be packed rows (`v4.cache_append`). With `rounded`,
+    With slots `keys [S, N, c]`. `first_key` is set by tiling: the key of column 0. `keys` may be packed rows
+    (`v4.cache_append`). With `rounded`,
     the official rounding points: `bf16(sum_h bf16(bf16(scale * weights[s, h]) * relu(bf16(q[s, h] . keys[j]))))` with the
     outer sum in f32; `I` is then bf16.
 
@@ -630,8 +647,9 @@ def V4_IndexTopKOp : V4_TiledOp<"index_top_k"> {
     `v4.top_k` of `v4.index_scores` (spec 4.9), as one op so that the scores `[S, N]` need not exist: at a million tokens
     a row has 262,144.
 
-    `q [S, h, c]`, `weights [S, h]`, `keys [N, c]`, `positions [S]`, `y [S, k]`, `k <= N`. A row that sees at most `k`
-    keys lists them all, whatever their scores. `keys` may be packed rows, and `rounded` is that of `v4.index_scores`.
+    `q [S, h, c]`, `weights [S, h]`, `keys [N, c]`, with slots `[S, N, c]`, `positions [S]`, `y [S, k]`, `k <= N`. A row
+    that sees at most `k` keys lists them all, whatever their scores. `keys` may be packed rows, and `rounded` is that
+    of `v4.index_scores`.
 
     ```mlir
     func.func @index_top_k(%q: tensor<4x2x32xf32>, %weights: tensor<4x2xf32>, %keys: tensor<64x32xf32>,
@@ -669,7 +687,8 @@ def V4_SparseAttentionOp : V4_TiledOp<"sparse_attention", [], [AttrSizedOperandS
     * entries: the first `(t + 1) / ratio` rows of `entries [N, c]`, or of these the ones that `selected [S, K]` lists:
       an ascending prefix, then -1 (spec 4.4).
 
-    `q`, `y [S, h, c]`, `sink [h]`. A row of position -1 gives 0. A ring and `entries` may be packed rows
+    `q`, `y [S, h, c]`, `sink [h]`. With slots every row has a ring and entries of its own: `window [S, w, c]`,
+    `entries [S, N, c]`. A row of position -1 gives 0. A ring and `entries` may be packed rows
     (`v4.cache_append`). With `rounded`, the `p_i` of the sum over the keys are rounded to bf16, those of the
     denominator are not; they are taken relative to the largest `z` so far.
 
@@ -685,7 +704,7 @@ def V4_SparseAttentionOp : V4_TiledOp<"sparse_attention", [], [AttrSizedOperandS
     }
     ```
   }];
-  let arguments = (ins V4_Float:$query, V4_Cache:$window, V4_F32:$sink, V4_Positions:$positions, V4_Span:$span,
+  let arguments = (ins V4_Float:$query, V4_Cache:$window, V4_F32:$sink, V4_Positions:$positions, V4_Spans:$span,
                        Optional<V4_Cache>:$entries, Optional<V4_I32>:$selected,
                        I64Attr:$window_size, DefaultValuedAttr<I64Attr, "0">:$ratio, F32Attr:$scale,
                        UnitAttr:$rounded);
@@ -755,8 +774,8 @@ def V4_RouteHashOp : V4_TiledOp<"route_hash"> {
 def V4_DispatchOp : V4_Op<"dispatch"> {
   let summary = "sort routed pairs by expert";
   let description = [{
-    Lists the pairs (row, expert) of the valid rows by expert, then row (spec 5.5). `indices` (below `experts`),
-    `weights [S, k]`. With `P = S*k` and `A = min(P, experts)`:
+    Lists the pairs (row, expert) of the rows whose position is not -1 by expert, then row (spec 5.5). `indices` (below
+    `experts`), `weights [S, k]`, `positions [S]`. With `P = S*k` and `A = min(P, experts)`:
 
     | result | |
     |---|---|
@@ -764,23 +783,23 @@ def V4_DispatchOp : V4_Op<"dispatch"> {
     | `offsets [A + 1]` | pairs of `experts[a]` are `offsets[a] .. offsets[a+1]-1`; the tail repeats the total |
     | `rows [P]` | row of each pair, 0 in the tail |
     | `pair_weights [P]` | weight of each pair, 0 in the tail |
-    | `pairs [S, k]` | the pairs of a row by ascending expert, 0 for rows past the length |
+    | `pairs [S, k]` | the pairs of a row by ascending expert, 0 for rows of position -1 |
 
     ```mlir
-    func.func @dispatch(%indices: tensor<4x2xi32>, %weights: tensor<4x2xf32>, %span: tensor<2xi32>)
+    func.func @dispatch(%indices: tensor<4x2xi32>, %weights: tensor<4x2xf32>, %positions: tensor<4xi32>)
         -> (tensor<8xi32>, tensor<9xi32>, tensor<8xi32>, tensor<8xf32>, tensor<4x2xi32>) {
-      %experts, %offsets, %rows, %pair_weights, %pairs = v4.dispatch %indices, %weights, %span experts 16
-          : (tensor<4x2xi32>, tensor<4x2xf32>, tensor<2xi32>)
+      %experts, %offsets, %rows, %pair_weights, %pairs = v4.dispatch %indices, %weights, %positions experts 16
+          : (tensor<4x2xi32>, tensor<4x2xf32>, tensor<4xi32>)
           -> (tensor<8xi32>, tensor<9xi32>, tensor<8xi32>, tensor<8xf32>, tensor<4x2xi32>)
       return %experts, %offsets, %rows, %pair_weights, %pairs
           : tensor<8xi32>, tensor<9xi32>, tensor<8xi32>, tensor<8xf32>, tensor<4x2xi32>
     }
     ```
   }];
-  let arguments = (ins V4_I32:$indices, V4_F32:$weights, V4_Span:$span, I64Attr:$experts_total);
+  let arguments = (ins V4_I32:$indices, V4_F32:$weights, V4_Positions:$positions, I64Attr:$experts_total);
   let results = (outs V4_I32:$experts, V4_I32:$offsets, V4_I32:$rows, V4_F32:$pair_weights, V4_I32:$pairs);
   let assemblyFormat = [{
-    $indices `,` $weights `,` $span `experts` $experts_total attr-dict `:` functional-type(operands, results)
+    $indices `,` $weights `,` $positions `experts` $experts_total attr-dict `:` functional-type(operands, results)
   }];
 }
 

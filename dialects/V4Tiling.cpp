@@ -40,6 +40,14 @@ static Dims whole(Value value) {
   return Dims(type ? type.getRank() : 0);
 }
 
+/// Whole, of the slot that loop 0 is at when there is a dimension for the slots in front of `rank` others.
+static Dims ofSlot(Value value, size_t rank) {
+  Dims dims = whole(value);
+  if (dims.size() > rank)
+    dims[0] = TileDim{.loop = 0, .dropped = true};
+  return dims;
+}
+
 /// Rows of a weight per tile. With a scale per 128 rows a tile must not cross a block.
 static int64_t weightRows(int64_t rows, Type element) {
   if (isa<Float8E4M3FNType>(element) && rows > 128)
@@ -91,7 +99,7 @@ Dims TopKOp::getOperandTile(OpOperand &operand) { return leading(operand.get(), 
 
 V4_ROW_OP(IndexTopKOp, getQuery)
 Dims IndexTopKOp::getOperandTile(OpOperand &operand) {
-  return &operand == &getKeysMutable() ? whole(operand.get()) : leading(operand.get(), 1);
+  return &operand == &getKeysMutable() ? ofSlot(operand.get(), 2) : leading(operand.get(), 1);
 }
 
 V4_ROW_OP(RouteOp, getLogits)
@@ -240,8 +248,11 @@ Dims SwigluOp::getResultTile(unsigned) { return leading(getResult(), 2); }
 Sizes IndexScoresOp::getLoopSizes() { return Sizes(shapeOf(getResult())); }
 Sizes IndexScoresOp::getTileSizes() { return {1, largestDivisor(getLoopSizes()[1], kKeys)}; }
 Dims IndexScoresOp::getOperandTile(OpOperand &operand) {
-  if (&operand == &getKeysMutable())
-    return {TileDim{1}, TileDim{}};
+  if (&operand == &getKeysMutable()) {
+    Dims dims = ofSlot(operand.get(), 2);
+    dims[dims.size() - 2].loop = 1;
+    return dims;
+  }
   return operand.get() == getFirstKey() ? Dims{} : leading(operand.get(), 1);
 }
 Dims IndexScoresOp::getResultTile(unsigned) { return leading(getResult(), 2); }
@@ -262,16 +273,54 @@ Dims SparseAttentionOp::getOperandTile(OpOperand &operand) {
     return {TileDim{1}};
   if (&operand == &getPositionsMutable() || operand.get() == getSelected())
     return leading(operand.get(), 1);
-  return whole(operand.get());
+  return ofSlot(operand.get(), &operand == &getSpanMutable() ? 1 : 2);
 }
 Dims SparseAttentionOp::getResultTile(unsigned) { return leading(getResult(), 2); }
 
 //===----------------------------------------------------------------------===//
-// State updates: one workgroup each, in place.
+// State updates, in place: one workgroup, or one per slot, whose tile is the op without slots.
 //===----------------------------------------------------------------------===//
 
+#define V4_SLOT_OP(OP, STATE, RANK)                                                                                    \
+  Sizes OP::getLoopSizes() {                                                                                           \
+    ArrayRef<int64_t> shape = shapeOf(STATE());                                                                        \
+    return shape.size() > RANK ? Sizes{shape[0]} : Sizes{};                                                            \
+  }                                                                                                                    \
+  Sizes OP::getTileSizes() { return Sizes(getLoopSizes().size(), 1); }
+
+/// The row of a slot: a tile of one row.
+static Dims rowOfSlot(TileInterface op, Value value) { return leading(value, op.getLoopSizes().size()); }
+
+V4_SLOT_OP(EntryPositionsOp, getSpan, 1)
+Dims EntryPositionsOp::getOperandTile(OpOperand &operand) { return ofSlot(operand.get(), 1); }
+Dims EntryPositionsOp::getResultTile(unsigned) { return rowOfSlot(*this, getResult()); }
+
+V4_SLOT_OP(WindowAppendOp, getRing, 2)
+Dims WindowAppendOp::getOperandTile(OpOperand &operand) {
+  if (&operand == &getKvMutable())
+    return rowOfSlot(*this, operand.get());
+  return ofSlot(operand.get(), &operand == &getSpanMutable() ? 1 : 2);
+}
+Dims WindowAppendOp::getResultTile(unsigned) { return ofSlot(getResult(), 2); }
 OpOperand *WindowAppendOp::getTiedOperand(unsigned) { return &getRingMutable(); }
+
+V4_SLOT_OP(CacheAppendOp, getCache, 2)
+Dims CacheAppendOp::getOperandTile(OpOperand &operand) {
+  return &operand == &getCacheMutable() ? ofSlot(operand.get(), 2) : rowOfSlot(*this, operand.get());
+}
+Dims CacheAppendOp::getResultTile(unsigned) { return ofSlot(getResult(), 2); }
 OpOperand *CacheAppendOp::getTiedOperand(unsigned) { return &getCacheMutable(); }
+
+V4_SLOT_OP(CompressOp, getKvRows, 2)
+Dims CompressOp::getOperandTile(OpOperand &operand) {
+  if (&operand == &getKvMutable() || &operand == &getGateMutable())
+    return rowOfSlot(*this, operand.get());
+  return ofSlot(operand.get(), &operand == &getSpanMutable() ? 1 : 2);
+}
+Dims CompressOp::getResultTile(unsigned result) {
+  return result == 0 ? rowOfSlot(*this, getEntries()) : ofSlot(getResult(result), 2);
+}
 OpOperand *CompressOp::getTiedOperand(unsigned result) {
   return result == 0 ? nullptr : result == 1 ? &getKvRowsMutable() : &getScoreRowsMutable();
 }
+#undef V4_SLOT_OP

@@ -165,7 +165,8 @@ Value BlockBuilder::ropeTable(StringRef name, Value positions, bool compressed) 
 
 Value BlockBuilder::entryPositions(StringRef name, Value span, int64_t ratio) {
   // The call touches one block more than it can complete, except that both ends may coincide: ceil(S/r) is the most.
-  return create<EntryPositionsOp>(name, i32({(rows + ratio - 1) / ratio}), span, b.getI64IntegerAttr(ratio));
+  int64_t count = slots ? rows : (rows + ratio - 1) / ratio;
+  return create<EntryPositionsOp>(name, i32({count}), span, b.getI64IntegerAttr(ratio));
 }
 
 Value BlockBuilder::mtpInput(Value tokens, Value hidden, Value table, const LayerValues &mtp) {
@@ -182,7 +183,7 @@ Value BlockBuilder::mtpInput(Value tokens, Value hidden, Value table, const Laye
 Value BlockBuilder::head(StringRef path, Value streams, Value span, bool allRows, Value fn, Value scale, Value base,
                          Value norm, Value weight) {
   std::string p = path.str();
-  if (!allRows && rows > 1)
+  if (!allRows && rows > 1 && !slots)
     streams = create<SelectLastOp>(p + ".select_last", act({1, c.streams, c.hiddenSize}), streams, span);
   Value collapsed = create<HcHeadOp>(p + ".hc_head", act({shapeOf(streams).front(), c.hiddenSize}), streams, fn, scale,
                                      base, f32Attr(c.rmsEps), f32Attr(c.hcEps));
@@ -230,14 +231,15 @@ Value BlockBuilder::attention(Value input, int64_t ratio, LayerValues &values) {
   if (ratio == overlapRatio)
     selected = indexer(input, lowRank, ratio, values);
 
-  // One row reads the ring that it has just written. Several rows overwrite slots that earlier rows of the call still
-  // see, so they read a copy of the old ring followed by themselves.
+  // One row of a sequence reads the ring that it has just written. Several rows overwrite places that earlier rows of
+  // the call still see, so they read a copy of the old ring followed by themselves.
+  bool single = rows == 1 || slots;
   Value &ring = values.states["attn.window"];
   Value window;
-  if (rows > 1)
+  if (!single)
     window = create<WindowContextOp>("attn.window_context", act({c.window + rows, c.headDim}), kv, ring, values.span);
   ring = create<WindowAppendOp>("attn.window_append", ring.getType(), kv, ring, values.span);
-  if (rows == 1)
+  if (single)
     window = ring;
 
   Value entries;
@@ -260,7 +262,7 @@ Value BlockBuilder::indexer(Value input, Value lowRank, int64_t ratio, LayerValu
     query = cacheable("attn.indexer.round", query, quantizedIndexColumns(c), 4);
   Value weights = linear("attn.indexer.weights_proj", input, values.weight("attn.indexer.weights_proj.weight"));
   Value keys = compressor("attn.indexer.compressor", "attn.index_keys", input, ratio, /*rotate=*/true, values);
-  int64_t count = shapeOf(keys).front();
+  int64_t count = *(shapeOf(keys).end() - 2);
   double scale = 1.0 / std::sqrt(static_cast<double>(c.indexDim) * static_cast<double>(c.indexHeads));
   return create<IndexTopKOp>("attn.indexer.topk", i32({rows, std::min(c.indexTopK, count)}), query, weights, keys,
                              values.positions, b.getI64IntegerAttr(ratio), f32Attr(scale),
@@ -325,7 +327,7 @@ Value BlockBuilder::experts(Value input, bool hash, LayerValues &values) {
   auto dispatch = create<DispatchOp>(
       "ffn.dispatch",
       SmallVector<Type, 5>{i32({active}), i32({active + 1}), i32({pairs}), f32({pairs}), i32({rows, k})}, indices,
-      weights, values.span, b.getI64IntegerAttr(c.experts));
+      weights, values.positions, b.getI64IntegerAttr(c.experts));
   Value list = dispatch.getExperts(), offsets = dispatch.getOffsets();
 
   auto expert = [&](StringRef name) { return values.weights.lookup(("ffn.experts.{e}." + name).str()); };

@@ -41,11 +41,12 @@ struct LayerValues {
   Value weight(StringRef name) const { return weights.lookup(name).first; }
 };
 
-/// Creates the ops of a function that works on `rows` rows.
+/// Creates the ops of a function that works on `rows` rows: tokens of one sequence, or one token each of as many slots,
+/// whose states have a leading dimension.
 class BlockBuilder {
 public:
-  BlockBuilder(OpBuilder &builder, const Config &config, int64_t rows, NumericForm form)
-      : b(builder), c(config), rows(rows), form(form) {}
+  BlockBuilder(OpBuilder &builder, const Config &config, int64_t rows, bool slots, NumericForm form)
+      : b(builder), c(config), rows(rows), slots(slots), form(form) {}
 
   //===--- What comes before and behind the layers ---===//
   Value embed(Value tokens, Value table);
@@ -114,6 +115,7 @@ private:
   OpBuilder &b;
   const Config &c;
   int64_t rows;
+  bool slots;
   NumericForm form;
   DenseMap<Value, Value> quantizedInputs;
 };

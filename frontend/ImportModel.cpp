@@ -16,7 +16,7 @@ namespace {
 
 /// Angles of rotary tables are exact up to this position (v4.rope_table).
 constexpr int64_t maxContextLimit = int64_t(1) << 21;
-constexpr int64_t maxRows = int64_t(1) << 20;
+constexpr int64_t maxRows = int64_t(1) << 20, maxSlots = 1024;
 
 Type elementType(MLIRContext *context, DType dtype) {
   switch (dtype) {
@@ -84,38 +84,49 @@ public:
 
 private:
   enum class EntryKind { Main, Mtp };
+  /// What one run of an entry takes: `rows` tokens of a sequence, or in decode one of each of `rows` slots.
+  struct Call {
+    int64_t rows;
+    bool decode;
+    /// Whether states have a leading dimension. A single slot needs none.
+    bool slots() const { return decode && rows > 1; }
+  };
 
   void collectUnits();
   FailureOr<const Unit *> findLayer();
   void setModuleAttributes();
-  void buildEntry(EntryKind kind, int64_t rows, bool decode, bool inlineBody);
-  void buildLayer(const Unit &unit, int64_t rows, bool decode);
-  void buildHead(int64_t rows, bool decode);
+  void buildEntry(EntryKind kind, Call call, bool inlineBody);
+  void buildLayer(const Unit &unit, Call call);
+  void buildHead(Call call);
 
   //===--- Functions ---===//
   func::FuncOp startFunction(StringRef name, const Signature &signature, TypeRange results);
-  void markEntry(func::FuncOp func, StringRef kind, int64_t rows);
+  void markEntry(func::FuncOp func, EntryKind kind, Call call);
   /// Result attributes of an entry: named outputs first, then the states.
   void setResultAttrs(func::FuncOp func, ArrayRef<StringRef> outputs, ArrayRef<const Unit *> units);
-  func::FuncOp getBody(const Unit &unit, int64_t rows, bool decode, const LayerValues &shared, Value streams);
+  func::FuncOp getBody(const Unit &unit, Call call, const LayerValues &shared, Value streams);
 
   //===--- Arguments ---===//
   void addWeights(Signature &signature, const Unit &unit, bool named);
-  void addStates(Signature &signature, const Unit &unit, bool named);
+  void addStates(Signature &signature, const Unit &unit, Call call, bool named);
   StateAttr stateAttr(const Unit &unit, const StateSpec &state) {
     return StateAttr::get(context, unit.path + "." + state.name, state.kind, state.ratio, state.overlap,
                           state.quantized, state.bits);
   }
-  RankedTensorType stateType(const StateSpec &state) {
+  RankedTensorType stateType(const StateSpec &state, Call call) {
     Type element = state.format == KvFormat::Packed ? Type(b.getI8Type())
                    : state.format == KvFormat::BF16 ? Type(b.getBF16Type())
                                                     : Type(b.getF32Type());
-    return RankedTensorType::get(state.shape, element);
+    SmallVector<int64_t> shape(state.shape.begin(), state.shape.end());
+    if (call.slots())
+      shape.insert(shape.begin(), call.rows);
+    return RankedTensorType::get(shape, element);
   }
   /// Type of the residual and of other values between ops.
   RankedTensorType act(ArrayRef<int64_t> shape) {
     return RankedTensorType::get(shape, options.form.bf16() ? Type(b.getBF16Type()) : Type(b.getF32Type()));
   }
+  RankedTensorType spanType(Call call) { return call.slots() ? i32({call.rows, 2}) : i32({2}); }
   RankedTensorType f32(ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, b.getF32Type()); }
   RankedTensorType i32(ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, b.getI32Type()); }
   /// Fills in the weights and states of a unit from consecutive arguments.
@@ -127,9 +138,9 @@ private:
     return count;
   }
 
-  std::string suffix(int64_t rows, bool decode) { return decode ? "decode" : "prefill_" + std::to_string(rows); }
+  std::string suffix(Call call) { return call.decode ? "decode" : "prefill_" + std::to_string(call.rows); }
   std::string bodyName(const Unit &unit) { return (layerKind(unit.ratio) + (unit.hash ? "_hash" : "_scored")).str(); }
-  int64_t logitRows(int64_t rows) { return options.logitsAll ? rows : 1; }
+  int64_t logitRows(Call call) { return options.logitsAll || call.decode ? call.rows : 1; }
 
   MLIRContext *context;
   const Config &config;
@@ -215,9 +226,9 @@ void Importer::addWeights(Signature &signature, const Unit &unit, bool named) {
   }
 }
 
-void Importer::addStates(Signature &signature, const Unit &unit, bool named) {
+void Importer::addStates(Signature &signature, const Unit &unit, Call call, bool named) {
   for (const StateSpec &state : unit.states)
-    signature.add(stateType(state), "v4.state", named ? stateAttr(unit, state) : StateAttr());
+    signature.add(stateType(state, call), "v4.state", named ? stateAttr(unit, state) : StateAttr());
 }
 
 void Importer::bind(LayerValues &values, const Unit &unit, Block &block, unsigned firstWeight, unsigned firstState) {
@@ -240,9 +251,10 @@ func::FuncOp Importer::startFunction(StringRef name, const Signature &signature,
   return func;
 }
 
-void Importer::markEntry(func::FuncOp func, StringRef kind, int64_t rows) {
-  func->setAttr("v4.entry", b.getStringAttr(kind));
-  func->setAttr("v4.rows", b.getI64IntegerAttr(rows));
+void Importer::markEntry(func::FuncOp func, EntryKind kind, Call call) {
+  std::string prefix = kind == EntryKind::Mtp ? "mtp_" : "";
+  func->setAttr("v4.entry", b.getStringAttr(prefix + (call.decode ? "decode" : "prefill")));
+  func->setAttr("v4.rows", b.getI64IntegerAttr(call.rows));
 }
 
 void Importer::setResultAttrs(func::FuncOp func, ArrayRef<StringRef> outputs, ArrayRef<const Unit *> units) {
@@ -255,7 +267,7 @@ void Importer::setResultAttrs(func::FuncOp func, ArrayRef<StringRef> outputs, Ar
 }
 
 /// The body that a layer calls: found by name and type, or built.
-func::FuncOp Importer::getBody(const Unit &unit, int64_t rows, bool decode, const LayerValues &shared, Value streams) {
+func::FuncOp Importer::getBody(const Unit &unit, Call call, const LayerValues &shared, Value streams) {
   Signature signature(context);
   unsigned streamsIndex = signature.add(streams.getType());
   auto addShared = [&](Value value) { return value ? signature.add(value.getType()) : ~0u; };
@@ -265,12 +277,12 @@ func::FuncOp Importer::getBody(const Unit &unit, int64_t rows, bool decode, cons
   unsigned firstWeight = signature.types.size();
   addWeights(signature, unit, /*named=*/false);
   unsigned firstState = signature.types.size();
-  addStates(signature, unit, /*named=*/false);
+  addStates(signature, unit, call, /*named=*/false);
   SmallVector<Type> results{streams.getType()};
   for (const StateSpec &state : unit.states)
-    results.push_back(stateType(state));
+    results.push_back(stateType(state, call));
 
-  std::string name = bodyName(unit) + "_" + suffix(rows, decode);
+  std::string name = bodyName(unit) + "_" + suffix(call);
   auto [entry, inserted] =
       bodies.insert({{b.getStringAttr(name), b.getFunctionType(signature.types, results)}, func::FuncOp()});
   if (!inserted)
@@ -294,7 +306,7 @@ func::FuncOp Importer::getBody(const Unit &unit, int64_t rows, bool decode, cons
   values.entryPositions = argument(entryPositions);
   values.entryTable = argument(entryTable);
   bind(values, unit, block, firstWeight, firstState);
-  BlockBuilder blocks(b, config, rows, options.form);
+  BlockBuilder blocks(b, config, call.rows, call.slots(), options.form);
   SmallVector<Value> returned{blocks.layer(block.getArgument(streamsIndex), unit.ratio, unit.hash, values)};
   for (const StateSpec &state : unit.states)
     returned.push_back(values.states.lookup(state.name));
@@ -303,7 +315,7 @@ func::FuncOp Importer::getBody(const Unit &unit, int64_t rows, bool decode, cons
 }
 
 /// The whole model, or the MTP block, for one number of rows.
-void Importer::buildEntry(EntryKind kind, int64_t rows, bool decode, bool inlineBody) {
+void Importer::buildEntry(EntryKind kind, Call call, bool inlineBody) {
   bool isMtp = kind == EntryKind::Mtp;
   SmallVector<const Unit *> blocksOfEntry;
   if (isMtp)
@@ -319,10 +331,10 @@ void Importer::buildEntry(EntryKind kind, int64_t rows, bool decode, bool inline
     headWeights.parameters = headUnit.parameters;
 
   Signature signature(context);
-  auto streamsType = act({rows, config.streams, config.hiddenSize});
-  unsigned tokens = signature.add(i32({rows}), "v4.input", b.getStringAttr("tokens"));
-  unsigned positions = signature.add(i32({rows}), "v4.input", b.getStringAttr("positions"));
-  unsigned span = signature.add(i32({2}), "v4.input", b.getStringAttr("span"));
+  auto streamsType = act({call.rows, config.streams, config.hiddenSize});
+  unsigned tokens = signature.add(i32({call.rows}), "v4.input", b.getStringAttr("tokens"));
+  unsigned positions = signature.add(i32({call.rows}), "v4.input", b.getStringAttr("positions"));
+  unsigned span = signature.add(spanType(call), "v4.input", b.getStringAttr("span"));
   unsigned hidden = isMtp ? signature.add(streamsType, "v4.input", b.getStringAttr("hidden")) : 0;
   unsigned embed = signature.types.size();
   addWeights(signature, embedding, /*named=*/true);
@@ -338,10 +350,10 @@ void Importer::buildEntry(EntryKind kind, int64_t rows, bool decode, bool inline
   addWeights(signature, headWeights, /*named=*/true);
   for (auto [unit, argument] : llvm::zip_equal(blocksOfEntry, arguments)) {
     argument.firstState = signature.types.size();
-    addStates(signature, *unit, /*named=*/true);
+    addStates(signature, *unit, call, /*named=*/true);
   }
 
-  SmallVector<Type> results{f32({logitRows(rows), config.vocabSize})};
+  SmallVector<Type> results{f32({logitRows(call), config.vocabSize})};
   SmallVector<StringRef> outputs{"logits"};
   if (!isMtp && options.mtp) {
     results.push_back(streamsType);
@@ -349,15 +361,14 @@ void Importer::buildEntry(EntryKind kind, int64_t rows, bool decode, bool inline
   }
   for (const Unit *unit : blocksOfEntry)
     for (const StateSpec &state : unit->states)
-      results.push_back(stateType(state));
+      results.push_back(stateType(state, call));
 
-  std::string prefix = isMtp ? "mtp_" : "";
-  func::FuncOp func = startFunction(prefix + suffix(rows, decode), signature, results);
-  markEntry(func, prefix + (decode ? "decode" : "prefill"), rows);
+  func::FuncOp func = startFunction((isMtp ? "mtp_" : "") + suffix(call), signature, results);
+  markEntry(func, kind, call);
   setResultAttrs(func, outputs, blocksOfEntry);
 
   Block &block = func.getBody().front();
-  BlockBuilder blocks(b, config, rows, options.form);
+  BlockBuilder blocks(b, config, call.rows, call.slots(), options.form);
   LayerValues shared;
   shared.tokens = block.getArgument(tokens);
   shared.positions = block.getArgument(positions);
@@ -383,7 +394,7 @@ void Importer::buildEntry(EntryKind kind, int64_t rows, bool decode, bool inline
         newStates.push_back(values.states.lookup(state.name));
       continue;
     }
-    func::FuncOp body = getBody(*unit, rows, decode, values, streams);
+    func::FuncOp body = getBody(*unit, call, values, streams);
     SmallVector<Value> operands{streams};
     if (unit->hash)
       operands.push_back(values.tokens);
@@ -419,26 +430,26 @@ void Importer::buildEntry(EntryKind kind, int64_t rows, bool decode, bool inline
 }
 
 /// One layer with its rotary tables as a public function: what a pass test wants to look at.
-void Importer::buildLayer(const Unit &unit, int64_t rows, bool decode) {
+void Importer::buildLayer(const Unit &unit, Call call) {
   Signature signature(context);
-  auto streamsType = act({rows, config.streams, config.hiddenSize});
-  unsigned tokens = unit.hash ? signature.add(i32({rows}), "v4.input", b.getStringAttr("tokens")) : 0;
-  unsigned positions = signature.add(i32({rows}), "v4.input", b.getStringAttr("positions"));
-  unsigned span = signature.add(i32({2}), "v4.input", b.getStringAttr("span"));
+  auto streamsType = act({call.rows, config.streams, config.hiddenSize});
+  unsigned tokens = unit.hash ? signature.add(i32({call.rows}), "v4.input", b.getStringAttr("tokens")) : 0;
+  unsigned positions = signature.add(i32({call.rows}), "v4.input", b.getStringAttr("positions"));
+  unsigned span = signature.add(spanType(call), "v4.input", b.getStringAttr("span"));
   unsigned hidden = signature.add(streamsType, "v4.input", b.getStringAttr("hidden"));
   unsigned firstWeight = signature.types.size();
   addWeights(signature, unit, /*named=*/true);
   unsigned firstState = signature.types.size();
-  addStates(signature, unit, /*named=*/true);
+  addStates(signature, unit, call, /*named=*/true);
   SmallVector<Type> results{streamsType};
   for (const StateSpec &state : unit.states)
-    results.push_back(stateType(state));
+    results.push_back(stateType(state, call));
 
-  func::FuncOp func = startFunction(bodyName(unit) + "_" + suffix(rows, decode), signature, results);
-  markEntry(func, decode ? "decode" : "prefill", rows);
+  func::FuncOp func = startFunction(bodyName(unit) + "_" + suffix(call), signature, results);
+  markEntry(func, EntryKind::Main, call);
   setResultAttrs(func, {"hidden"}, {&unit});
   Block &block = func.getBody().front();
-  BlockBuilder blocks(b, config, rows, options.form);
+  BlockBuilder blocks(b, config, call.rows, call.slots(), options.form);
   LayerValues values;
   if (unit.hash)
     values.tokens = block.getArgument(tokens);
@@ -453,21 +464,20 @@ void Importer::buildLayer(const Unit &unit, int64_t rows, bool decode) {
   module.push_back(func);
 }
 
-void Importer::buildHead(int64_t rows, bool decode) {
+void Importer::buildHead(Call call) {
   Signature signature(context);
-  unsigned span = signature.add(i32({2}), "v4.input", b.getStringAttr("span"));
+  unsigned span = signature.add(spanType(call), "v4.input", b.getStringAttr("span"));
   unsigned hidden =
-      signature.add(act({rows, config.streams, config.hiddenSize}), "v4.input", b.getStringAttr("hidden"));
+      signature.add(act({call.rows, config.streams, config.hiddenSize}), "v4.input", b.getStringAttr("hidden"));
   unsigned firstWeight = signature.types.size();
   addWeights(signature, headUnit, /*named=*/true);
-  func::FuncOp func =
-      startFunction("head_" + suffix(rows, decode), signature, f32({logitRows(rows), config.vocabSize}));
-  markEntry(func, decode ? "decode" : "prefill", rows);
+  func::FuncOp func = startFunction("head_" + suffix(call), signature, f32({logitRows(call), config.vocabSize}));
+  markEntry(func, EntryKind::Main, call);
   setResultAttrs(func, {"logits"}, {});
   Block &block = func.getBody().front();
   LayerValues values;
   bind(values, headUnit, block, firstWeight, 0);
-  Value logits = BlockBuilder(b, config, rows, options.form)
+  Value logits = BlockBuilder(b, config, call.rows, call.slots(), options.form)
                      .head("head", block.getArgument(hidden), block.getArgument(span), options.logitsAll,
                            values.weight("hc_head_fn"), values.weight("hc_head_scale"), values.weight("hc_head_base"),
                            values.weight("norm.weight"), values.weight("head.weight"));
@@ -492,14 +502,15 @@ FailureOr<const Unit *> Importer::findLayer() {
 
 void Importer::setModuleAttributes() {
   auto integer = [&](StringRef name, int64_t value) { return b.getNamedAttr(name, b.getI64IntegerAttr(value)); };
-  module->setAttr("v4.model", b.getDictionaryAttr(
-                                  {b.getNamedAttr("model_type", b.getStringAttr(config.modelType)),
-                                   integer("vocab_size", config.vocabSize), integer("hidden_size", config.hiddenSize),
-                                   integer("streams", config.streams), integer("layers", config.layers),
-                                   integer("max_context", options.maxContext), integer("eos_token", config.eosToken),
-                                   integer("experts_per_token", config.expertsPerToken),
-                                   b.getNamedAttr("logits_all", b.getBoolAttr(options.logitsAll)),
-                                   b.getNamedAttr("mtp", b.getBoolAttr(options.mtp || options.layer == "mtp"))}));
+  module->setAttr(
+      "v4.model",
+      b.getDictionaryAttr({b.getNamedAttr("model_type", b.getStringAttr(config.modelType)),
+                           integer("vocab_size", config.vocabSize), integer("hidden_size", config.hiddenSize),
+                           integer("streams", config.streams), integer("layers", config.layers),
+                           integer("max_context", options.maxContext), integer("slots", options.slots),
+                           integer("eos_token", config.eosToken), integer("experts_per_token", config.expertsPerToken),
+                           b.getNamedAttr("logits_all", b.getBoolAttr(options.logitsAll)),
+                           b.getNamedAttr("mtp", b.getBoolAttr(options.mtp || options.layer == "mtp"))}));
   auto name = [](auto value, ArrayRef<StringRef> names) { return names[static_cast<size_t>(value)]; };
   module->setAttr("v4.numerics", b.getStringAttr(name(options.form.numerics, {"f32", "reference", "fast"})));
   module->setAttr("v4.kv", b.getStringAttr(name(options.form.kv, {"f32", "bf16", "packed"})));
@@ -523,19 +534,19 @@ FailureOr<OwningOpRef<ModuleOp>> Importer::run() {
   SmallVector<int64_t> buckets(options.prefill);
   llvm::sort(buckets);
   buckets.erase(llvm::unique(buckets), buckets.end());
-  auto buildRows = [&](int64_t rows, bool decode) {
+  auto build = [&](Call call) {
     if (layer)
-      return buildLayer(*layer, rows, decode);
+      return buildLayer(*layer, call);
     if (options.layer == "head")
-      return buildHead(rows, decode);
+      return buildHead(call);
     if (options.layer != "mtp")
-      buildEntry(EntryKind::Main, rows, decode, /*inlineBody=*/false);
+      buildEntry(EntryKind::Main, call, /*inlineBody=*/false);
     if (options.mtp || options.layer == "mtp")
-      buildEntry(EntryKind::Mtp, rows, decode, /*inlineBody=*/options.layer == "mtp");
+      buildEntry(EntryKind::Mtp, call, /*inlineBody=*/options.layer == "mtp");
   };
-  buildRows(1, /*decode=*/true);
+  build({options.slots, /*decode=*/true});
   for (int64_t rows : buckets)
-    buildRows(rows, /*decode=*/false);
+    build({rows, /*decode=*/false});
   return owner;
 }
 
@@ -554,11 +565,14 @@ FailureOr<OwningOpRef<ModuleOp>> mlir::v4::importModel(MLIRContext *context, con
   if (options.maxContext < 1 || options.maxContext > maxContextLimit)
     return contentError(context, config.file)
            << "a maximum context of " << options.maxContext << " is not supported; accepted: 1 to " << maxContextLimit;
+  int64_t mostRows = std::min<int64_t>(maxRows, INT32_MAX / config.expertsPerToken);
   for (int64_t rows : options.prefill)
-    if (rows < 1 || rows > maxRows || rows * config.expertsPerToken > INT32_MAX)
+    if (rows < 1 || rows > mostRows)
       return contentError(context, config.file)
-             << "a prefill bucket of " << rows << " rows is not supported; accepted: 1 to "
-             << std::min<int64_t>(maxRows, INT32_MAX / config.expertsPerToken);
+             << "a prefill bucket of " << rows << " rows is not supported; accepted: 1 to " << mostRows;
+  if (options.slots < 1 || options.slots > std::min(maxSlots, mostRows))
+    return contentError(context, config.file)
+           << options.slots << " slots are not supported; accepted: 1 to " << std::min(maxSlots, mostRows);
   if (options.form.kv == KvFormat::Packed && !canPack(config))
     return contentError(context, config.file)
            << "rows of " << config.headDim - config.ropeDim << " columns without rotation and index keys of "

@@ -16,6 +16,8 @@ namespace mlir::v4 {
 struct ImportOptions {
   /// Positions 0 .. maxContext-1 may be used; sizes the state.
   int64_t maxContext = 4096;
+  /// Sequences that the decode entries advance together; a prefill entry works on one of them.
+  int64_t slots = 1;
   /// Rows of the prefill entries. Order and repetitions do not matter.
   SmallVector<int64_t> prefill = {16, 512};
   /// Entries return logits of every row rather than of the last valid one.

@@ -59,9 +59,11 @@ void addParameter(ReportRow &row, const Parameter &parameter, const Config &conf
     row.active += expert ? one * config.expertsPerToken : one;
 }
 
+/// Adds a state of one slot.
 void addState(ReportRow &row, StateAttr state, RankedTensorType type, ArrayRef<int64_t> contexts) {
-  int64_t rows = type.getShape().front();
-  int64_t rowBytes = product(type.getShape().drop_front()) * type.getElementTypeBitWidth() / 8;
+  ArrayRef<int64_t> shape = type.getShape().take_back(2);
+  int64_t rows = shape.front();
+  int64_t rowBytes = shape.back() * type.getElementTypeBitWidth() / 8;
   row.stateCapacity += rows * rowBytes;
   for (auto [context, bytes] : llvm::zip_equal(contexts, row.state)) {
     switch (state.getKind()) {
@@ -122,9 +124,12 @@ FailureOr<Report> mlir::v4::makeReport(ModuleOp module, const Config &config, co
     row.state.resize(contexts.size());
     return row;
   };
-  if (auto model = module->getAttrOfType<DictionaryAttr>("v4.model"))
+  if (auto model = module->getAttrOfType<DictionaryAttr>("v4.model")) {
     if (auto length = model.getAs<IntegerAttr>("max_context"))
       report.maxContext = length.getInt();
+    if (auto slots = model.getAs<IntegerAttr>("slots"))
+      report.slots = slots.getInt();
+  }
 
   // The configuration of some releases announces a block that the file does not hold.
   bool mtp = config.mtpBlocks > 0 && !config.drafter &&
@@ -203,7 +208,9 @@ void mlir::v4::printReport(const Report &report, llvm::raw_ostream &os) {
   os << "active: parameters that one token uses, the head included, the embedding table not; total: without mtp\n";
   if (report.contexts.empty())
     return;
-  os << "\nstate bytes: cache + compressor rows (module for a context of " << grouped(report.maxContext) << ")\n";
+  os << "\nstate bytes" << (report.slots > 1 ? " of one slot" : "") << ": cache + compressor rows (module for "
+     << (report.slots > 1 ? grouped(report.slots) + " slots with " : "") << "a context of "
+     << grouped(report.maxContext) << ")\n";
   os << llvm::left_justify("context", 12);
   auto rows = [&](llvm::function_ref<void(const ReportRow &)> visit) {
     for (const ReportRow &row : report.parts)
@@ -218,11 +225,18 @@ void mlir::v4::printReport(const Report &report, llvm::raw_ostream &os) {
   os << '\n';
   for (auto [index, context] : llvm::enumerate(report.contexts)) {
     os << llvm::left_justify(grouped(context), 12);
-    rows([&](const ReportRow &row) {
-      const StateBytes &bytes = row.state[index];
-      os << llvm::right_justify(grouped(bytes.cache) + " + " + grouped(bytes.compressorRows), 30);
-    });
-    os << '\n';
+    auto print = [&](int64_t slots) {
+      rows([&](const ReportRow &row) {
+        const StateBytes &bytes = row.state[index];
+        os << llvm::right_justify(grouped(slots * bytes.cache) + " + " + grouped(slots * bytes.compressorRows), 30);
+      });
+      os << '\n';
+    };
+    print(1);
+    if (report.slots > 1) {
+      os << llvm::left_justify("all slots", 12);
+      print(report.slots);
+    }
   }
 }
 
@@ -247,11 +261,13 @@ void mlir::v4::printReportJson(const Report &report, llvm::raw_ostream &os) {
       }
     });
     json.attribute("state_capacity_bytes", row.stateCapacity);
+    json.attribute("state_capacity_bytes_of_all_slots", row.stateCapacity * report.slots);
   };
   json.object([&] {
     json.attribute("schema", "v4c.report");
     json.attribute("schema_version", 1);
     json.attribute("max_context", report.maxContext);
+    json.attribute("slots", report.slots);
     json.attributeArray("parts", [&] {
       for (const ReportRow &row : report.parts)
         json.object([&] { rowObject(row); });

@@ -27,13 +27,15 @@ struct ReportRow {
   llvm::MapVector<StringRef, int64_t> weightBytes;
   /// One per context length of the report.
   std::vector<StateBytes> state;
-  /// Bytes of the state arguments as they are allocated.
+  /// Bytes of the state arguments as they are allocated, of one slot.
   int64_t stateCapacity = 0;
 };
 
 struct Report {
   std::vector<int64_t> contexts;
   int64_t maxContext = 0;
+  /// Sequences of the module; all state bytes of the report are those of one.
+  int64_t slots = 1;
   /// Embedding, one row per layer kind in order of appearance, head.
   std::vector<ReportRow> parts;
   /// The sum of the parts.

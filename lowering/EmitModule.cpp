@@ -192,6 +192,13 @@ private:
           return failure();
         places[argument] = {fb::BindingKind::Parameter, *index};
       } else if (auto state = func.getArgAttrOfType<StateAttr>(i, "v4.state")) {
+        // The module describes the state of one slot; the runtime keeps those of all slots one behind the other.
+        if (type.getRank() == 3) {
+          if (type.getDimSize(0) != slots())
+            return emitError(loc) << "state '" << state.getName() << "' has " << type.getDimSize(0)
+                                  << " slots, the model (v4.model) has " << slots();
+          type = MemRefType::get(type.getShape().drop_front(), type.getElementType());
+        }
         FailureOr<uint32_t> index = stateIndex(func, state, type);
         if (failed(index))
           return failure();
@@ -206,6 +213,9 @@ private:
     launches.clear();
     taps.clear();
     entryRows = rows.getInt();
+    if ((kind == fb::EntryKind::Decode || kind == fb::EntryKind::MtpDecode) && entryRows != slots())
+      return emitError(loc) << "entry '" << func.getName() << "' decodes " << entryRows
+                            << " slots, the model (v4.model) has " << slots();
     if (failed(flatten(func, places, "")))
       return failure();
     return fb::CreateEntry(b, b.CreateString(func.getName().str()), kind, rows.getInt(), arena, b.CreateVector(inputs),
@@ -316,6 +326,13 @@ private:
     taps.push_back(fb::CreateTap(b, b.CreateString(name), launches.size() - 1, &binding, *dtype, b.CreateVector(shape)));
   }
 
+  /// Sequences of the model; a model that does not say has one.
+  int64_t slots() {
+    auto model = module->getAttrOfType<DictionaryAttr>("v4.model");
+    auto count = model ? model.getAs<IntegerAttr>("slots") : IntegerAttr();
+    return count ? count.getInt() : 1;
+  }
+
   FailureOr<Offset<fb::Model>> emitModel() {
     auto model = module->getAttrOfType<DictionaryAttr>("v4.model");
     if (!model)
@@ -331,7 +348,7 @@ private:
     auto type = model.getAs<StringAttr>("model_type");
     return fb::CreateModel(b, b.CreateString(type ? type.getValue().str() : ""), integer("vocab_size"), integer("hidden_size"),
                            integer("streams"), integer("layers"), integer("max_context"), integer("eos_token"),
-                           boolean("logits_all"), boolean("mtp"), integer("experts_per_token"));
+                           boolean("logits_all"), boolean("mtp"), integer("experts_per_token"), slots());
   }
 
   Offset<fb::Provenance> emitProvenance() {

@@ -30,28 +30,43 @@ struct Nest {
 /// Offsets and sizes of a tile in a tensor.
 struct Slice {
   SmallVector<OpFoldResult> offsets, sizes, strides;
-  RankedTensorType type;
+  /// With every dimension, and without those that tiles lack.
+  RankedTensorType fullType, type;
   bool isWhole = true;
+
+  /// The dimensions of `fullType` by those of `type`; the dropped ones come first.
+  SmallVector<ReassociationIndices> reassociation() const {
+    int64_t dropped = fullType.getRank() - type.getRank();
+    SmallVector<ReassociationIndices> groups(type.getRank());
+    for (int64_t i = 0; i < fullType.getRank(); ++i)
+      groups[std::max<int64_t>(0, i - dropped)].push_back(i);
+    return groups;
+  }
 };
 } // namespace
 
 static Slice sliceOf(OpBuilder &b, Location loc, RankedTensorType type, ArrayRef<TileDim> dims,
                      ArrayRef<OpFoldResult> offsets, ArrayRef<int64_t> sizes) {
   Slice slice;
-  SmallVector<int64_t> shape(type.getShape());
+  SmallVector<int64_t> full, shape;
   for (auto [i, dim] : llvm::enumerate(dims)) {
     OpFoldResult offset = b.getIndexAttr(0);
+    int64_t size = type.getDimSize(i);
     if (dim.loop >= 0) {
-      shape[i] = dim.step == 1 ? sizes[dim.loop] : llvm::divideCeil(sizes[dim.loop], dim.step);
-      slice.isWhole &= shape[i] == type.getDimSize(i);
+      size = dim.step == 1 ? sizes[dim.loop] : llvm::divideCeil(sizes[dim.loop], dim.step);
+      slice.isWhole &= size == type.getDimSize(i) && !dim.dropped;
       AffineExpr d0 = b.getAffineDimExpr(0);
       offset = dim.step == 1 ? offsets[dim.loop]
                              : affine::makeComposedFoldedAffineApply(b, loc, d0.floorDiv(dim.step), {offsets[dim.loop]});
     }
+    full.push_back(size);
+    if (!dim.dropped)
+      shape.push_back(size);
     slice.offsets.push_back(offset);
-    slice.sizes.push_back(b.getIndexAttr(shape[i]));
+    slice.sizes.push_back(b.getIndexAttr(size));
     slice.strides.push_back(b.getIndexAttr(1));
   }
+  slice.fullType = RankedTensorType::get(full, type.getElementType());
   slice.type = RankedTensorType::get(shape, type.getElementType());
   return slice;
 }
@@ -164,6 +179,13 @@ private:
       auto forall = scf::ForallOp::create(b, loc, lower, upper, steps, outs, std::nullopt);
       OpBuilder inner(forall.getTerminator());
       SmallVector<OpFoldResult> offsets = getAsOpFoldResult(forall.getInductionVars());
+      // A state is read where its tile is written.
+      DenseMap<OpOperand *, Value> statesOf;
+      for (auto [escape, out] : llvm::zip(escapes, forall.getRegionIterArgs())) {
+        auto op = cast<TileInterface>(escape.result.getOwner());
+        if (OpOperand *tied = op.getTiedOperand(escape.result.getResultNumber()))
+          statesOf[tied] = out;
+      }
       IRMapping map;
       for (TileInterface op : nest.ops) {
         SmallVector<Value> operands;
@@ -173,11 +195,16 @@ private:
             continue;
           }
           auto type = dyn_cast<RankedTensorType>(operand.get().getType());
-          Value value = operand.get();
+          Value state = statesOf.lookup(&operand), value = state ? state : operand.get();
           if (type) {
             Slice slice = sliceOf(inner, loc, type, op.getOperandTile(operand), offsets, nest.sizes);
+            // The slot of a state that is updated: taken out as a view, since parts of it are not merged with the slice
+            // in front of a view, and bufferization must see that they are written into what they were read from.
+            RankedTensorType cut = state ? slice.fullType : slice.type;
             if (!slice.isWhole)
-              value = tensor::ExtractSliceOp::create(inner, loc, slice.type, value, slice.offsets, slice.sizes, slice.strides);
+              value = tensor::ExtractSliceOp::create(inner, loc, cut, value, slice.offsets, slice.sizes, slice.strides);
+            if (cut != slice.type)
+              value = tensor::CollapseShapeOp::create(inner, loc, slice.type, value, slice.reassociation());
           }
           operands.push_back(value);
         }
@@ -199,8 +226,10 @@ private:
         Slice slice = sliceOf(inner, loc, cast<RankedTensorType>(out.getType()),
                               op.getResultTile(escape.result.getResultNumber()), offsets, nest.sizes);
         end.setInsertionPointToEnd(forall.getTerminator().getBody());
-        tensor::ParallelInsertSliceOp::create(end, loc, map.lookup(Value(escape.result)), out, slice.offsets, slice.sizes,
-                                              slice.strides);
+        Value tile = map.lookup(Value(escape.result));
+        if (op.getTiedOperand(escape.result.getResultNumber()) && slice.type != slice.fullType)
+          tile = tensor::ExpandShapeOp::create(inner, loc, slice.fullType, tile, slice.reassociation());
+        tensor::ParallelInsertSliceOp::create(end, loc, tile, out, slice.offsets, slice.sizes, slice.strides);
       }
       b.setInsertionPointAfter(forall);
       yielded.append(forall->result_begin(), forall->result_end());

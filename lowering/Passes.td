@@ -80,7 +80,8 @@ def FormPhasesPass : Pass<"v4-form-phases", "::mlir::func::FuncOp"> {
   let description = [{
     Every v4 op of a kernel becomes a `v4.phase` that holds one `scf.forall` over the op's tiles (`TileInterface`); the body is the same
     op on a tile. Consecutive ops whose tiles line up share the grid. An op without loops, or with one tile, is a phase of one workgroup.
-    Results go to the kernel's outputs, to the state they update, or to a `tensor.empty` outside the phases.
+    Results go to the kernel's outputs, to the state they update, or to a `tensor.empty` outside the phases. An op with slots runs one
+    workgroup or more per slot; its tiles lack the dimension of the slots (`TileDim::dropped`) and update the slot's part of the state.
 
     ```mlir
     %0 = v4.linear %x, %w : (tensor<1x64xf32>, tensor<96x64xf32>) -> tensor<1x96xf32>

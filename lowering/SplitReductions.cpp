@@ -32,6 +32,8 @@ static int64_t countParts(int64_t rows, int64_t keys) {
 }
 
 static ArrayRef<int64_t> shapeOf(Value value) { return cast<RankedTensorType>(value.getType()).getShape(); }
+/// Rows of a state, [rows, c] or with slots [slots, rows, c].
+static int64_t rowsOf(Value state) { return *(shapeOf(state).end() - 2); }
 
 namespace {
 /// Builds phases in front of an op.
@@ -53,8 +55,8 @@ public:
     return empty(type.getShape(), type.getElementType());
   }
 
-  /// The slice of the leading dimensions at `offsets`, of `sizes`.
-  Value slice(Value tensor, ValueRange offsets, ArrayRef<int64_t> sizes) {
+  /// The slice of the leading dimensions at `offsets`, of `sizes`; without the first one when `dropped`.
+  Value slice(Value tensor, ValueRange offsets, ArrayRef<int64_t> sizes, bool dropped = false) {
     auto type = cast<RankedTensorType>(tensor.getType());
     SmallVector<OpFoldResult> at, extents, strides(type.getRank(), getIndexAttr(1));
     SmallVector<int64_t> shape(type.getShape());
@@ -65,7 +67,8 @@ public:
         shape[i] = sizes[i];
       extents.push_back(getIndexAttr(shape[i]));
     }
-    return tensor::ExtractSliceOp::create(*this, type.clone(shape), tensor, at, extents, strides);
+    type = type.clone(ArrayRef(shape).drop_front(dropped ? 1 : 0));
+    return tensor::ExtractSliceOp::create(*this, type, tensor, at, extents, strides);
   }
 
   /// A phase with a grid of kernels `name`. The loops of the grid walk the leading dimensions of `outs`; `inputs` gets
@@ -126,7 +129,7 @@ private:
     for (OpOperand &operand : op->getOpOperands()) {
       SmallVector<TileDim> dims = op.getOperandTile(operand);
       bool isCut = !dims.empty() && dims[0].loop == 0;
-      inputs.push_back(isCut ? b.slice(operand.get(), ids[0], 1) : operand.get());
+      inputs.push_back(isCut ? b.slice(operand.get(), ids[0], 1, dims[0].dropped) : operand.get());
     }
     inputs.push_back(ids[1]);
     return inputs;
@@ -166,7 +169,7 @@ private:
   }
 
   static void splitIndex(IndexTopKOp op) {
-    int64_t rows = shapeOf(op.getResult())[0], k = shapeOf(op.getResult())[1], keys = shapeOf(op.getKeys())[0];
+    int64_t rows = shapeOf(op.getResult())[0], k = shapeOf(op.getResult())[1], keys = rowsOf(op.getKeys());
     // Rows that see no more than k keys score none of them.
     int64_t parts = keys == k ? 1 : countParts(rows, keys);
     if (parts == 1)
@@ -199,9 +202,9 @@ private:
     int64_t rows = shapeOf(op.getQuery())[0], heads = shapeOf(op.getQuery())[1], width = shapeOf(op.getQuery())[2];
     int64_t keys = op.getWindowSize();
     if (op.getSelected())
-      keys += std::min(shapeOf(op.getEntries())[0], shapeOf(op.getSelected())[1]);
+      keys += std::min(rowsOf(op.getEntries()), shapeOf(op.getSelected())[1]);
     else if (op.getEntries())
-      keys += shapeOf(op.getEntries())[0];
+      keys += rowsOf(op.getEntries());
     int64_t parts = countParts(rows, keys);
     if (parts == 1)
       return;

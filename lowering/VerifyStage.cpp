@@ -86,7 +86,14 @@ private:
     return success();
   }
 
+  /// A state argument, or one slot of it.
   static bool isWholeState(Value value) {
+    if (auto collapsed = value.getDefiningOp<memref::CollapseShapeOp>())
+      value = collapsed.getSrc();
+    if (auto slot = value.getDefiningOp<memref::SubViewOp>())
+      if (slot.getSourceType().getRank() == 3 && slot.getStaticSizes().front() == 1 &&
+          slot.getStaticSizes().drop_front() == slot.getSourceType().getShape().drop_front())
+        value = slot.getSource();
     auto argument = dyn_cast<BlockArgument>(value);
     auto func = argument ? dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp()) : func::FuncOp();
     return func && (func.getArgAttr(argument.getArgNumber(), "v4.state") || func.getArgAttr(argument.getArgNumber(), "v4.tied"));

@@ -55,6 +55,21 @@ v4_status *loadModule(Expected<ModuleFile> file, const v4_module_options *option
   return nullptr;
 }
 
+bool hasSlot(const v4_session *session, uint32_t slot) {
+  return session && slot < session->impl->slotCount();
+}
+
+/// Null, or what is wrong with the session and slot of a call.
+v4_status *checkSlot(std::string_view call, const v4_session *session, uint32_t slot) {
+  if (!session)
+    return missing(call, "session");
+  if (hasSlot(session, slot))
+    return nullptr;
+  return misuse(call, ": there is no slot ", slot, "; the module has ", session->impl->slotCount(),
+                ", compile it with a larger --slots")
+      .release();
+}
+
 } // namespace
 
 extern "C" {
@@ -115,6 +130,7 @@ v4_status *v4_module_get_info(const v4_module *module, v4_module_info *info) {
   full.state_cache_bytes = impl.stateBytes(false);
   full.state_rows_bytes = impl.stateBytes(true);
   full.io_bytes = impl.ioBytes();
+  full.slots = impl.slots();
   std::memcpy(info, &full, full.struct_size);
   return nullptr;
 }
@@ -186,49 +202,67 @@ void v4_session_free(v4_session *session) {
   delete session;
 }
 
-v4_status *v4_session_reset(v4_session *session) {
-  if (!session)
-    return missing("v4_session_reset", "session");
-  session->impl->reset();
+v4_status *v4_session_reset(v4_session *session, uint32_t slot) {
+  if (v4_status *wrong = checkSlot("v4_session_reset", session, slot))
+    return wrong;
+  session->impl->reset(slot);
   return nullptr;
 }
 
-uint64_t v4_session_position(const v4_session *session) {
-  return session ? session->impl->position() : 0;
+uint64_t v4_session_position(const v4_session *session, uint32_t slot) {
+  return hasSlot(session, slot) ? session->impl->position(slot) : 0;
 }
 
-v4_status *v4_session_append(v4_session *session, const int32_t *tokens, size_t count) {
-  if (!session || (!tokens && count))
-    return missing("v4_session_append", session ? "tokens" : "session");
-  return session->impl->append({tokens, count}).release();
+v4_status *v4_session_append(v4_session *session, uint32_t slot, const int32_t *tokens, size_t count) {
+  if (v4_status *wrong = checkSlot("v4_session_append", session, slot))
+    return wrong;
+  if (!tokens && count)
+    return missing("v4_session_append", "tokens");
+  return session->impl->append(slot, {tokens, count}).release();
 }
 
-const float *v4_session_logits(const v4_session *session) {
-  return session ? session->impl->logits() : nullptr;
+v4_status *v4_session_step(v4_session *session, const int32_t *tokens, size_t count) {
+  if (!session || !tokens)
+    return missing("v4_session_step", session ? "tokens" : "session");
+  if (count != session->impl->slotCount())
+    return misuse("v4_session_step: ", count, " tokens for ", session->impl->slotCount(), " slots").release();
+  return session->impl->step({tokens, count}).release();
 }
 
-int v4_session_mtp_active(const v4_session *session) {
-  return session && session->impl->mtpActive();
+const float *v4_session_logits(const v4_session *session, uint32_t slot) {
+  return hasSlot(session, slot) ? session->impl->logits(slot) : nullptr;
 }
 
-v4_status *v4_session_save(const v4_session *session, const char *path) {
-  if (!session || !path)
-    return missing("v4_session_save", session ? "path" : "session");
-  return session->impl->save(path).release();
+int v4_session_mtp_active(const v4_session *session, uint32_t slot) {
+  return hasSlot(session, slot) && session->impl->mtpActive(slot);
 }
 
-v4_status *v4_session_load(v4_session *session, const char *path) {
-  if (!session || !path)
-    return missing("v4_session_load", session ? "path" : "session");
-  return session->impl->load(path).release();
+v4_status *v4_session_save(const v4_session *session, uint32_t slot, const char *path) {
+  if (v4_status *wrong = checkSlot("v4_session_save", session, slot))
+    return wrong;
+  if (!path)
+    return missing("v4_session_save", "path");
+  return session->impl->save(slot, path).release();
 }
 
-v4_status *v4_session_fill(v4_session *session, uint64_t position, v4_state_source source, void *user) {
-  if (!session || !source)
-    return missing("v4_session_fill", session ? "source" : "session");
+v4_status *v4_session_load(v4_session *session, uint32_t slot, const char *path) {
+  if (v4_status *wrong = checkSlot("v4_session_load", session, slot))
+    return wrong;
+  if (!path)
+    return missing("v4_session_load", "path");
+  return session->impl->load(slot, path).release();
+}
+
+v4_status *v4_session_fill(v4_session *session, uint32_t slot, uint64_t position, v4_state_source source, void *user) {
+  if (v4_status *wrong = checkSlot("v4_session_fill", session, slot))
+    return wrong;
+  if (!source)
+    return missing("v4_session_fill", "source");
   return session->impl
-      ->fill(position, [&](const std::string &name, uint64_t first, size_t count,
-                           float *out) { source(user, name.c_str(), first, count, out); })
+      ->fill(slot, position,
+             [&](const std::string &name, uint64_t first, size_t count, float *out) {
+               source(user, name.c_str(), first, count, out);
+             })
       .release();
 }
 

@@ -36,8 +36,8 @@ public:
   std::byte *data() const { return base; }
   uint64_t size() const { return length; }
   Bytes bytes() const { return {base, length}; }
-  /// Back to zero; gives the memory back to the system.
-  void clear();
+  /// Bytes back to zero; gives whole pages of them back to the system.
+  void clear(uint64_t offset, uint64_t bytes);
   /// Asks for large pages, where the system has them: fewer page faults when the memory is written first.
   void useHugePages();
 

@@ -97,13 +97,17 @@ uint64_t Module::stateBytes(bool compressorRows) const {
     if (rows == compressorRows)
       bytes += arrayBytes(state.dtype(), *state.shape());
   }
-  return bytes;
+  return bytes * slots();
 }
 
 uint64_t Module::ioBytes() const {
   uint64_t rows = maxRows(), hidden = model().mtp() ? uint64_t(model().streams()) * model().hidden_size() : 0;
-  uint64_t logitsRows = (model().logits_all() ? rows : 1) + 1; // and the copy of the last row
-  return rows * 8 + 8 + logitsRows * model().vocab_size() * 4 + (2 * rows + 1) * hidden * 4;
+  uint64_t logits = logitsRows() + slots(); // and the copy of the last row of every slot
+  return rows * 8 + slots() * 8 + logits * model().vocab_size() * 4 + (2 * rows + slots()) * hidden * 4;
+}
+
+uint32_t Module::logitsRows() const {
+  return model().logits_all() ? maxRows() : slots();
 }
 
 uint32_t Module::maxRows() const {

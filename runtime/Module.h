@@ -46,12 +46,16 @@ public:
   const fbs::Model &model() const { return *file.root().model(); }
   const fbs::Target &target() const { return *selected; }
   const std::vector<Phase> &kernel(uint32_t index) const { return kernels[index]; }
+  uint32_t slots() const { return model().slots(); }
   size_t stateCount() const { return root().states() ? root().states()->size() : 0; }
 
   uint64_t arenaBytes() const;
+  /// Of all slots.
   uint64_t stateBytes(bool compressorRows) const;
   uint64_t ioBytes() const;
   uint32_t maxRows() const;
+  /// Rows of logits that an entry call gives at most.
+  uint32_t logitsRows() const;
 
 private:
   ModuleFile file;

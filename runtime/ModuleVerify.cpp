@@ -24,6 +24,7 @@ template <typename T> using Tables = flatbuffers::Vector<flatbuffers::Offset<T>>
 
 constexpr std::string_view rebuild = "; build the module again with v4c";
 constexpr uint64_t maxArena = uint64_t(1) << 48;
+constexpr uint32_t maxSlots = 1024;
 
 std::string_view text(const flatbuffers::String *string) {
   return string ? std::string_view(string->c_str(), string->size()) : std::string_view();
@@ -113,6 +114,8 @@ private:
     // Positions are int32 on the device, and -1 marks an unused row.
     if (model->max_context() == 0 || model->max_context() > INT32_MAX)
       return bad("model", "max_context ", model->max_context(), " is outside 1..", INT32_MAX);
+    if (model->slots() == 0 || model->slots() > maxSlots)
+      return bad("model", "slots ", model->slots(), " is outside 1..", maxSlots);
     if (model->eos_token() < -1 || model->eos_token() >= static_cast<int64_t>(model->vocab_size()))
       return bad("model", "eos_token ", model->eos_token(), " is neither -1 nor a token of ", model->vocab_size());
     return {};
@@ -219,7 +222,8 @@ private:
       bool blocks = state.kind() == StateKind::KvRows || state.kind() == StateKind::ScoreRows;
       if (blocks && rows != uint64_t(state.ratio()) * (state.overlap() ? 2 : 1))
         return bad(where, rows, " rows do not hold the blocks of ratio ", state.ratio());
-      std::optional<uint64_t> total = checkedAdd(stateTotal, bytes);
+      std::optional<uint64_t> all = checkedMul(bytes, model->slots());
+      std::optional<uint64_t> total = all ? checkedAdd(stateTotal, *all) : std::nullopt;
       if (!total || *total > maxArena)
         return bad(where, "the states together have more bytes than can be addressed");
       stateTotal = *total;
@@ -315,8 +319,7 @@ private:
       V4_RETURN_IF_ERROR(checkName(where, entry.name(), names));
       if (entry.kind() < EntryKind::MIN || entry.kind() > EntryKind::MAX)
         return bad(where, "entry kind ", static_cast<unsigned>(entry.kind()), " is unknown");
-      bool decode = entry.kind() == EntryKind::Decode || entry.kind() == EntryKind::MtpDecode;
-      if (entry.rows() == 0 || entry.rows() > INT32_MAX || (decode && entry.rows() != 1))
+      if (entry.rows() == 0 || entry.rows() > INT32_MAX || (isDecode(entry) && entry.rows() != model->slots()))
         return bad(where, entry.rows(), " rows do not fit its kind");
       if (isMtp(entry) && !model->mtp())
         return bad(where, "the model has no MTP block");
@@ -328,7 +331,7 @@ private:
       V4_RETURN_IF_ERROR(verifyLaunches(where, value, entry));
       V4_RETURN_IF_ERROR(verifyTaps(where, entry));
     }
-    if (!byKind.contains({EntryKind::Decode, 1}))
+    if (!byKind.contains({EntryKind::Decode, model->slots()}))
       return bad(target, "it has no decode entry");
     if (model->mtp())
       for (auto &[key, entry] : byKind)
@@ -341,6 +344,10 @@ private:
 
   static bool isMtp(const fbs::Entry &entry) {
     return entry.kind() == EntryKind::MtpDecode || entry.kind() == EntryKind::MtpPrefill;
+  }
+  /// Whether the rows are slots.
+  static bool isDecode(const fbs::Entry &entry) {
+    return entry.kind() == EntryKind::Decode || entry.kind() == EntryKind::MtpDecode;
   }
 
   /// The residual is f32 or bf16, the same in all entries.
@@ -361,14 +368,17 @@ private:
   /// What the session fills and reads is fixed by the format, so inputs and outputs are compared with that list.
   Status verifyValues(const std::string &where, const fbs::Entry &entry) {
     uint64_t rows = entry.rows();
-    uint64_t logitsRows = model->logits_all() ? rows : 1;
+    uint64_t logitsRows = model->logits_all() || isDecode(entry) ? rows : 1;
+    std::vector<uint64_t> span = {2};
+    if (isDecode(entry) && rows > 1)
+      span = {rows, 2};
     struct Want {
       std::string_view name;
       DType dtype;
       std::vector<uint64_t> shape;
     };
     std::vector<Want> inputs = {
-        {"tokens", DType::I32, {rows}}, {"positions", DType::I32, {rows}}, {"span", DType::I32, {2}}};
+        {"tokens", DType::I32, {rows}}, {"positions", DType::I32, {rows}}, {"span", DType::I32, span}};
     std::vector<Want> outputs = {{"logits", DType::F32, {logitsRows, model->vocab_size()}}};
     V4_RETURN_IF_ERROR(findHiddenType(where, entry));
     Want hidden = {"hidden", hiddenType.value_or(DType::F32), {rows, model->streams(), model->hidden_size()}};
@@ -434,6 +444,8 @@ private:
       break;
     case BindingKind::State:
       object("state", stateBytes);
+      if (isDecode(entry))
+        size *= model->slots(); // verifyStates has seen that this fits
       break;
     case BindingKind::Input:
       object("input", inputBytes);

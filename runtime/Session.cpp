@@ -58,6 +58,10 @@ bool isMtp(const fbs::Entry &entry) {
   return entry.kind() == EntryKind::MtpDecode || entry.kind() == EntryKind::MtpPrefill;
 }
 
+bool isDecode(const fbs::Entry &entry) {
+  return entry.kind() == EntryKind::Decode || entry.kind() == EntryKind::MtpDecode;
+}
+
 constexpr uint64_t stateAlignment = 64;
 
 } // namespace
@@ -122,7 +126,7 @@ Status Session::allocate() {
   std::vector<uint64_t> offsets;
   for (size_t i = 0; i != module->stateCount(); ++i) {
     offsets.push_back(total);
-    uint64_t bytes = arrayBytes(stateInfo(i).dtype(), *stateInfo(i).shape());
+    uint64_t bytes = arrayBytes(stateInfo(i).dtype(), *stateInfo(i).shape()) * slotCount();
     total += (bytes + stateAlignment - 1) / stateAlignment * stateAlignment;
   }
   uint64_t hiddenBytes = hiddenType() == fbs::DType::BF16 ? 2 : 4;
@@ -131,28 +135,40 @@ Status Session::allocate() {
   V4_RETURN_IF_ERROR(take(arena, module->arenaBytes(), "the arena"));
   V4_RETURN_IF_ERROR(take(tokenRows, rows * 4, "tokens"));
   V4_RETURN_IF_ERROR(take(positionRows, rows * 4, "positions"));
-  V4_RETURN_IF_ERROR(take(spanPair, 8, "the span"));
+  V4_RETURN_IF_ERROR(take(spanRows, uint64_t(slotCount()) * 8, "spans"));
   V4_RETURN_IF_ERROR(take(hiddenIn, rows * hidden, "the residual"));
   V4_RETURN_IF_ERROR(take(hiddenOut, rows * hidden, "the residual"));
-  V4_RETURN_IF_ERROR(take(logitsOut, (model().logits_all() ? rows : 1) * model().vocab_size() * 4, "logits"));
+  V4_RETURN_IF_ERROR(take(logitsOut, uint64_t(module->logitsRows()) * model().vocab_size() * 4, "logits"));
   for (uint64_t offset : offsets)
     states.push_back(stateMemory.data() + offset);
-  lastLogits.resize(model().vocab_size());
-  lastHidden.resize(hidden);
-  reset();
+  slots.resize(slotCount());
+  for (uint32_t i = 0; i != slotCount(); ++i) {
+    slots[i].lastLogits.resize(model().vocab_size());
+    slots[i].lastHidden.resize(hidden);
+    reset(i);
+  }
   return {};
 }
 
-void Session::reset() {
-  stateMemory.clear();
-  for (size_t i = 0; i != states.size(); ++i)
-    if (stateInfo(i).kind() == StateKind::ScoreRows)
-      std::fill_n(reinterpret_cast<float *>(states[i]), stateInfo(i).shape()->Get(0) * stateInfo(i).shape()->Get(1),
+std::byte *Session::stateOf(size_t state, uint32_t slot) const {
+  return states[state] + slot * arrayBytes(stateInfo(state).dtype(), *stateInfo(state).shape());
+}
+
+void Session::reset(uint32_t slot) {
+  for (size_t i = 0; i != states.size(); ++i) {
+    const fbs::State &state = stateInfo(i);
+    std::byte *data = stateOf(i, slot);
+    if (state.kind() == StateKind::ScoreRows)
+      std::fill_n(reinterpret_cast<float *>(data), state.shape()->Get(0) * state.shape()->Get(1),
                   -std::numeric_limits<float>::infinity());
-  std::fill(lastHidden.begin(), lastHidden.end(), std::byte(0));
-  length = 0;
-  haveLogits = false;
-  mtpReady = true;
+    else
+      stateMemory.clear(static_cast<uint64_t>(data - stateMemory.data()), arrayBytes(state.dtype(), *state.shape()));
+  }
+  Slot &empty = slots[slot];
+  std::fill(empty.lastHidden.begin(), empty.lastHidden.end(), std::byte(0));
+  empty.length = 0;
+  empty.haveLogits = false;
+  empty.mtpReady = true;
 }
 
 std::byte *Session::address(const fbs::Entry &entry, const fbs::Binding &binding) const {
@@ -174,7 +190,7 @@ std::byte *Session::address(const fbs::Entry &entry, const fbs::Binding &binding
     std::string_view name = entry.inputs()->Get(binding.index())->name()->string_view();
     base = (name == "tokens"      ? tokenRows
             : name == "positions" ? positionRows
-            : name == "span"      ? spanPair
+            : name == "span"      ? spanRows
                                   : hiddenIn)
                .data();
     break;
@@ -194,6 +210,8 @@ void Session::prepare(const fbs::Entry &entry) {
                        false};
     for (unsigned i = 0; launch->bindings() && i != launch->bindings()->size(); ++i) {
       const fbs::Binding &binding = *launch->bindings()->Get(i);
+      if (binding.kind() == BindingKind::State)
+        prepared.stateBindings.emplace_back(static_cast<uint32_t>(prepared.bindings.size()), binding.index());
       prepared.bindings.push_back(address(entry, binding));
       out.bytes += binding.bytes();
       if (binding.kind() == BindingKind::Parameter) {
@@ -234,96 +252,155 @@ fbs::DType Session::hiddenType() const {
   return fbs::DType::F32;
 }
 
-const Session::PreparedEntry &Session::pick(bool mtp, uint64_t tokens) const {
-  const PreparedEntry *best = nullptr;
-  for (const PreparedEntry &candidate : entries) {
+Session::PreparedEntry &Session::pick(bool mtp, uint64_t tokens) {
+  PreparedEntry *best = nullptr;
+  // The rows of decode are slots: it takes one token of a sequence.
+  auto capacity = [](const PreparedEntry &entry) { return isDecode(*entry.entry) ? 1 : entry.entry->rows(); };
+  for (PreparedEntry &candidate : entries) {
     if (isMtp(*candidate.entry) != mtp)
       continue;
-    uint32_t rows = candidate.entry->rows();
     if (!best) {
       best = &candidate;
       continue;
     }
-    // The smallest that fits, else the largest.
-    uint32_t bestRows = best->entry->rows();
+    // The smallest that fits, else the largest. Of equals (a bucket of one row beside decode), decode.
+    uint32_t rows = capacity(candidate), bestRows = capacity(*best);
     bool better = bestRows < tokens ? rows > bestRows : rows >= tokens && rows < bestRows;
-    // Of equals (a bucket of one row beside decode), decode.
-    better |= rows == bestRows && candidate.entry->kind() == (mtp ? EntryKind::MtpDecode : EntryKind::Decode);
+    better |= rows == bestRows && isDecode(*candidate.entry);
     if (better)
       best = &candidate;
   }
   return *best;
 }
 
-Status Session::append(std::span<const int32_t> tokens) {
-  if (tokens.empty())
-    return misuse("no tokens were given");
+Status Session::checkTokens(uint32_t slot, std::span<const int32_t> tokens) const {
+  uint64_t length = slots[slot].length;
+  std::string where = slotCount() > 1 ? concat(" of slot ", slot) : std::string();
   if (tokens.size() > model().max_context() - length)
-    return invalid(tokens.size(), " tokens at position ", length, " exceed the module's max_context of ",
+    return invalid(tokens.size(), " tokens at position ", length, where, " exceed the module's max_context of ",
                    model().max_context(), "; compile it with a larger --max-context, or give fewer tokens");
   for (size_t i = 0; i != tokens.size(); ++i)
     if (tokens[i] < 0 || static_cast<uint32_t>(tokens[i]) >= model().vocab_size())
-      return invalid("token ", tokens[i], " (number ", i, ") is outside the vocabulary of ", model().vocab_size());
+      return invalid("token ", tokens[i], " (number ", i, where, ") is outside the vocabulary of ",
+                     model().vocab_size());
+  return {};
+}
 
+Status Session::append(uint32_t slot, std::span<const int32_t> tokens) {
+  if (tokens.empty())
+    return misuse("no tokens were given");
+  V4_RETURN_IF_ERROR(checkTokens(slot, tokens));
   FloatMode mode;
   while (!tokens.empty()) {
     size_t count = tokens.size();
     if (options.chunk)
       count = std::min<size_t>(count, options.chunk);
-    count = std::min<size_t>(count, pick(false, count).entry->rows());
-    runChunk(tokens.first(count));
+    const fbs::Entry &entry = *pick(false, count).entry;
+    count = std::min<size_t>(count, isDecode(entry) ? 1 : entry.rows());
+    Feed feed{slot, slots[slot].length, tokens.first(count)};
+    run({&feed, 1});
     tokens = tokens.subspan(count);
   }
   return {};
 }
 
-void Session::runChunk(std::span<const int32_t> tokens) {
-  const PreparedEntry &entry = pick(false, tokens.size());
-  runEntry(entry, tokens, length);
-  const float *logits = reinterpret_cast<const float *>(logitsOut.data());
-  size_t vocab = model().vocab_size();
-  std::copy_n(logits + (model().logits_all() ? tokens.size() - 1 : 0) * vocab, vocab, lastLogits.data());
-  haveLogits = true;
-  reportLogits(length, tokens.size(), false);
-  if (mtpActive())
-    runMtp(tokens);
-  length += tokens.size();
+Status Session::step(std::span<const int32_t> tokens) {
+  std::vector<Feed> feeds;
+  for (uint32_t slot = 0; slot != slotCount(); ++slot) {
+    if (tokens[slot] == noToken)
+      continue;
+    V4_RETURN_IF_ERROR(checkTokens(slot, tokens.subspan(slot, 1)));
+    feeds.push_back({slot, slots[slot].length, tokens.subspan(slot, 1)});
+  }
+  if (feeds.empty())
+    return misuse("no slot was given a token");
+  FloatMode mode;
+  run(feeds);
+  return {};
 }
 
-void Session::runMtp(std::span<const int32_t> tokens) {
+/// Several tokens of one slot, or one token of each of several.
+void Session::run(std::span<Feed> feeds) {
+  PreparedEntry &entry = pick(false, feeds.front().tokens.size());
+  runEntry(entry, feeds);
+  for (const Feed &feed : feeds) {
+    Slot &slot = slots[feed.slot];
+    std::copy_n(logitsOf(entry, feed, feed.tokens.size() - 1), model().vocab_size(), slot.lastLogits.data());
+    slot.haveLogits = true;
+  }
+  reportLogits(entry, feeds);
+  if (model().mtp())
+    runMtp(feeds);
+  for (const Feed &feed : feeds)
+    slots[feed.slot].length += feed.tokens.size();
+}
+
+void Session::runMtp(std::span<const Feed> mainFeeds) {
   // The block pairs the residual at i with token i + 1, so it runs one position behind: the newest residual waits for
   // the next token.
+  std::vector<Feed> feeds;
+  for (const Feed &main : mainFeeds)
+    if (mtpActive(main.slot)) {
+      Feed feed = main;
+      if (main.start == 0)
+        feed.tokens = main.tokens.subspan(1);
+      else
+        feed.start -= 1;
+      if (!feed.tokens.empty())
+        feeds.push_back(feed);
+    }
+  PreparedEntry *entry = feeds.empty() ? nullptr : &pick(true, feeds.front().tokens.size());
+  size_t row = slots.front().lastHidden.size();
   const std::byte *fresh = hiddenOut.data();
   std::byte *input = hiddenIn.data();
-  size_t row = lastHidden.size(), count = tokens.size();
-  uint64_t start = length;
-  if (length == 0) {
-    tokens = tokens.subspan(1);
-    std::copy_n(fresh, tokens.size() * row, input);
-  } else {
-    start -= 1;
-    std::copy_n(lastHidden.data(), row, input);
-    std::copy_n(fresh, (count - 1) * row, input + row);
+  for (const Feed &feed : feeds) {
+    const Feed &main =
+        *std::find_if(mainFeeds.begin(), mainFeeds.end(), [&](const Feed &other) { return other.slot == feed.slot; });
+    std::byte *to = input + (isDecode(*entry->entry) ? feed.slot : 0) * row;
+    size_t waiting = main.start == 0 ? 0 : 1;
+    std::copy_n(slots[feed.slot].lastHidden.data(), waiting * row, to);
+    std::copy_n(fresh + main.row * row, (feed.tokens.size() - waiting) * row, to + waiting * row);
   }
-  std::copy_n(fresh + (count - 1) * row, row, lastHidden.data());
-  if (tokens.empty())
+  for (const Feed &main : mainFeeds)
+    if (mtpActive(main.slot))
+      std::copy_n(fresh + (main.row + main.tokens.size() - 1) * row, row, slots[main.slot].lastHidden.data());
+  if (!entry)
     return;
-  const PreparedEntry &entry = pick(true, tokens.size());
-  runEntry(entry, tokens, start);
-  reportLogits(start, tokens.size(), true);
+  runEntry(*entry, feeds);
+  reportLogits(*entry, feeds);
 }
 
-void Session::runEntry(const PreparedEntry &prepared, std::span<const int32_t> tokens, uint64_t start) {
+/// A prefill entry works on the state of one slot.
+void Session::bindSlot(PreparedEntry &entry, uint32_t slot) {
+  for (auto [binding, state] : entry.stateBindings) {
+    uint64_t offset = static_cast<uint64_t>(static_cast<std::byte *>(entry.bindings[binding]) -
+                                            stateOf(state, entry.slot));
+    entry.bindings[binding] = stateOf(state, slot) + offset;
+  }
+  entry.slot = slot;
+}
+
+/// Fills in the rows of the feeds.
+void Session::runEntry(PreparedEntry &prepared, std::span<Feed> feeds) {
   const fbs::Entry &entry = *prepared.entry;
+  bool decode = isDecode(entry);
   int32_t *tokenRow = reinterpret_cast<int32_t *>(tokenRows.data());
   int32_t *positionRow = reinterpret_cast<int32_t *>(positionRows.data());
-  int32_t *spanRow = reinterpret_cast<int32_t *>(spanPair.data());
-  for (uint32_t i = 0; i != entry.rows(); ++i) {
-    tokenRow[i] = i < tokens.size() ? tokens[i] : 0;
-    positionRow[i] = i < tokens.size() ? static_cast<int32_t>(start + i) : -1;
+  int32_t *spanRow = reinterpret_cast<int32_t *>(spanRows.data());
+  std::fill_n(tokenRow, entry.rows(), 0);
+  std::fill_n(positionRow, entry.rows(), -1);
+  std::fill_n(spanRow, 2 * slotCount(), 0);
+  for (Feed &feed : feeds) {
+    feed.row = decode ? feed.slot : 0;
+    for (size_t i = 0; i != feed.tokens.size(); ++i) {
+      tokenRow[feed.row + i] = feed.tokens[i];
+      positionRow[feed.row + i] = static_cast<int32_t>(feed.start + i);
+    }
+    spanRow[2 * feed.row] = static_cast<int32_t>(feed.start);
+    spanRow[2 * feed.row + 1] = static_cast<int32_t>(feed.tokens.size());
   }
-  spanRow[0] = static_cast<int32_t>(start);
-  spanRow[1] = static_cast<int32_t>(tokens.size());
+  if (!decode)
+    bindSlot(prepared, feeds.front().slot);
   if (options.poison) {
     std::memset(arena.data(), 0xFF, arena.size());
     std::memset(logitsOut.data(), 0xFF, logitsOut.size());
@@ -359,39 +436,46 @@ void Session::runEntry(const PreparedEntry &prepared, std::span<const int32_t> t
       event.workgroups = workgroups;
       options.observer.launch(options.observer.user, &event);
     }
-    reportTaps(prepared, nextTap, i, start, tokens.size());
+    reportTaps(prepared, nextTap, i, feeds);
   }
   runningLaunch.store(nullptr);
 }
 
-void Session::reportTaps(const PreparedEntry &prepared, size_t &next, uint32_t launch, uint64_t start, size_t rows) {
+void Session::reportTaps(const PreparedEntry &prepared, size_t &next, uint32_t launch, std::span<const Feed> feeds) {
   for (; next != prepared.taps.size() && prepared.taps[next].tap->launch() == launch; ++next) {
     const PreparedTap &tap = prepared.taps[next];
-    if (!options.observer.tap)
-      continue;
-    v4_tap_event event{};
-    event.name = tap.tap->name()->c_str();
-    event.dtype = dtypeName(tap.tap->dtype()).data();
-    event.position = start;
-    event.rows = rows;
-    event.row_bytes = tap.rowBytes;
-    event.row_shape = tap.rowShape.data();
-    event.row_rank = tap.rowShape.size();
-    event.data = tap.data;
-    options.observer.tap(options.observer.user, &event);
+    for (const Feed &feed : feeds) {
+      if (!options.observer.tap)
+        continue;
+      v4_tap_event event{};
+      event.name = tap.tap->name()->c_str();
+      event.dtype = dtypeName(tap.tap->dtype()).data();
+      event.slot = feed.slot;
+      event.position = feed.start;
+      event.rows = feed.tokens.size();
+      event.row_bytes = tap.rowBytes;
+      event.row_shape = tap.rowShape.data();
+      event.row_rank = tap.rowShape.size();
+      event.data = tap.data + feed.row * tap.rowBytes;
+      options.observer.tap(options.observer.user, &event);
+    }
   }
 }
 
-void Session::reportLogits(uint64_t start, size_t rows, bool mtp) {
-  auto *callback = mtp ? options.observer.mtp_logits : options.observer.logits;
+/// The logits after a token of a feed; after the last one only when the module has no others.
+const float *Session::logitsOf(const PreparedEntry &prepared, const Feed &feed, size_t token) const {
+  const float *logits = reinterpret_cast<const float *>(logitsOut.data());
+  size_t row = model().logits_all() || isDecode(*prepared.entry) ? feed.row + token : 0;
+  return logits + row * model().vocab_size();
+}
+
+void Session::reportLogits(const PreparedEntry &prepared, std::span<const Feed> feeds) {
+  auto *callback = isMtp(*prepared.entry) ? options.observer.mtp_logits : options.observer.logits;
   if (!callback)
     return;
-  const float *logits = reinterpret_cast<const float *>(logitsOut.data());
-  size_t vocab = model().vocab_size();
-  if (!model().logits_all())
-    return callback(options.observer.user, start + rows - 1, logits, vocab);
-  for (size_t i = 0; i != rows; ++i)
-    callback(options.observer.user, start + i, logits + i * vocab, vocab);
+  for (const Feed &feed : feeds)
+    for (size_t i = model().logits_all() ? 0 : feed.tokens.size() - 1; i != feed.tokens.size(); ++i)
+      callback(options.observer.user, feed.slot, feed.start + i, logitsOf(prepared, feed, i), model().vocab_size());
 }
 
 // ---- State files ---------------------------------------------------------------------------------------------------
@@ -416,22 +500,23 @@ Session::StateView Session::view(const fbs::State &state, uint64_t tokens) const
   return {capacity, columns, 0, tokens >= ratio ? ratio : 0, ratio, ratio + tokens % ratio, filler};
 }
 
-std::vector<TensorInfo> Session::stateTensors(uint64_t tokens) const {
+std::vector<TensorInfo> Session::stateTensors(uint32_t slot, uint64_t tokens) const {
   std::vector<TensorInfo> tensors;
   tensors.push_back({"position", "I64", {1}});
   for (size_t i = 0; i != states.size(); ++i) {
     StateView shape = view(stateInfo(i), tokens);
     tensors.push_back({stateInfo(i).name()->str(), "F32", {shape.rows, shape.columns}});
   }
-  if (model().mtp() && mtpReady && tokens)
+  if (mtpActive(slot) && tokens)
     tensors.push_back({"mtp.hidden", "F32", {model().streams(), model().hidden_size()}});
   return tensors;
 }
 
-Status Session::save(const std::string &path) const {
+Status Session::save(uint32_t slot, const std::string &path) const {
   Expected<OutputFile> file = OutputFile::create(path);
   V4_RETURN_IF_ERROR(file);
-  std::vector<TensorInfo> tensors = stateTensors(length);
+  uint64_t length = slots[slot].length;
+  std::vector<TensorInfo> tensors = stateTensors(slot, length);
   V4_RETURN_IF_ERROR(file->write(safetensorsHeader(tensors)));
   int64_t position = static_cast<int64_t>(length);
   V4_RETURN_IF_ERROR(file->write(&position, sizeof position));
@@ -441,7 +526,7 @@ Status Session::save(const std::string &path) const {
     std::vector<float> values(shape.columns);
     for (uint64_t row = 0; row != shape.rows; ++row) {
       if (shape.live(row))
-        form.read(states[i] + row * form.rowBytes, values.data());
+        form.read(stateOf(i, slot) + row * form.rowBytes, values.data());
       else
         std::fill(values.begin(), values.end(), shape.filler);
       V4_RETURN_IF_ERROR(file->write(values.data(), values.size() * sizeof(float)));
@@ -449,13 +534,13 @@ Status Session::save(const std::string &path) const {
   }
   if (tensors.back().name == "mtp.hidden") {
     std::vector<float> values(hiddenFloats());
-    StateRows(hiddenType(), values.size()).read(lastHidden.data(), values.data());
+    StateRows(hiddenType(), values.size()).read(slots[slot].lastHidden.data(), values.data());
     V4_RETURN_IF_ERROR(file->write(values.data(), values.size() * sizeof(float)));
   }
   return file->commit();
 }
 
-Status Session::fillState(size_t index, uint64_t tokens, const StateReader &reader) {
+Status Session::fillState(size_t index, uint32_t slot, uint64_t tokens, const StateReader &reader) {
   const fbs::State &state = stateInfo(index);
   StateView shape = view(state, tokens);
   std::string name = state.name()->str();
@@ -470,35 +555,35 @@ Status Session::fillState(size_t index, uint64_t tokens, const StateReader &read
     } else {
       std::fill(values.begin(), values.end(), shape.filler);
     }
-    form.write(values.data(), states[index] + row * form.rowBytes);
+    form.write(values.data(), stateOf(index, slot) + row * form.rowBytes);
   }
   return {};
 }
 
-Status Session::fill(uint64_t tokens, const StateReader &reader) {
+Status Session::fill(uint32_t slot, uint64_t tokens, const StateReader &reader) {
   if (tokens > model().max_context())
     return invalid("a state of ", tokens, " tokens exceeds the module's max_context of ", model().max_context(),
                    "; compile it with a larger --max-context");
-  reset();
+  reset(slot);
   for (size_t i = 0; i != states.size(); ++i) {
-    Status status = fillState(i, tokens, reader);
+    Status status = fillState(i, slot, tokens, reader);
     if (!status.ok()) {
-      reset();
+      reset(slot);
       return status;
     }
   }
-  length = tokens;
-  mtpReady = tokens == 0;
+  slots[slot].length = tokens;
+  slots[slot].mtpReady = tokens == 0;
   return {};
 }
 
-Status Session::load(const std::string &path) {
+Status Session::load(uint32_t slot, const std::string &path) {
   Expected<SafetensorsFile> file = SafetensorsFile::open(path);
   V4_RETURN_IF_ERROR(file);
-  return loadState(*file).in(path);
+  return loadState(slot, *file).in(path);
 }
 
-Status Session::loadState(const SafetensorsFile &file) {
+Status Session::loadState(uint32_t slot, const SafetensorsFile &file) {
   const TensorInfo *position = file.find("position");
   if (!position || position->dtype != "I64" || position->shape != std::vector<uint64_t>{1})
     return invalid("this is not a state file: it has no tensor 'position' of type I64 and shape [1]");
@@ -508,7 +593,7 @@ Status Session::loadState(const SafetensorsFile &file) {
     return invalid("position ", tokens, " is negative");
 
   // Names and shapes first, so that a file of another model changes nothing.
-  std::vector<TensorInfo> wanted = stateTensors(static_cast<uint64_t>(tokens));
+  std::vector<TensorInfo> wanted = stateTensors(slot, static_cast<uint64_t>(tokens));
   if (wanted.back().name == "mtp.hidden")
     wanted.pop_back();
   if (static_cast<uint64_t>(tokens) <= model().max_context()) {
@@ -536,7 +621,7 @@ Status Session::loadState(const SafetensorsFile &file) {
   }
 
   V4_RETURN_IF_ERROR(
-      fill(static_cast<uint64_t>(tokens), [&](const std::string &name, uint64_t first, size_t count, float *out) {
+      fill(slot, static_cast<uint64_t>(tokens), [&](const std::string &name, uint64_t first, size_t count, float *out) {
         Bytes bytes = file.bytes(*file.find(name)).subspan(first * sizeof(float));
         std::memcpy(out, bytes.data(), count * sizeof(float));
       }));
@@ -544,11 +629,11 @@ Status Session::loadState(const SafetensorsFile &file) {
     std::vector<float> values(hiddenFloats());
     std::memcpy(values.data(), file.bytes(*hidden).data(), values.size() * sizeof(float));
     if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); })) {
-      reset();
+      reset(slot);
       return invalid("state tensor 'mtp.hidden' holds NaN or infinity");
     }
-    StateRows(hiddenType(), values.size()).write(values.data(), lastHidden.data());
-    mtpReady = true;
+    StateRows(hiddenType(), values.size()).write(values.data(), slots[slot].lastHidden.data());
+    slots[slot].mtpReady = true;
   }
   return {};
 }

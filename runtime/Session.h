@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// One sequence: state buffers, scratch memory, and the walk through the launch lists. Used by one thread at a time.
+// A sequence per slot: state buffers, scratch memory, and the walk through the launch lists. Used by one thread at a
+// time.
 #ifndef V4_RUNTIME_SESSION_H
 #define V4_RUNTIME_SESSION_H
 
@@ -28,18 +29,36 @@ public:
   static Expected<std::unique_ptr<Session>> create(std::shared_ptr<const Module> module,
                                                    std::shared_ptr<const Weights> weights, Options options);
 
-  void reset();
-  Status append(std::span<const int32_t> tokens);
-  uint64_t position() const { return length; }
-  const float *logits() const { return haveLogits ? lastLogits.data() : nullptr; }
-  bool mtpActive() const { return model().mtp() && mtpReady; }
+  uint32_t slotCount() const { return module->slots(); }
+  void reset(uint32_t slot);
+  Status append(uint32_t slot, std::span<const int32_t> tokens);
+  /// One token of every slot, or `noToken`.
+  Status step(std::span<const int32_t> tokens);
+  static constexpr int32_t noToken = -1;
+  uint64_t position(uint32_t slot) const { return slots[slot].length; }
+  const float *logits(uint32_t slot) const { return slots[slot].haveLogits ? slots[slot].lastLogits.data() : nullptr; }
+  bool mtpActive(uint32_t slot) const { return model().mtp() && slots[slot].mtpReady; }
 
-  Status save(const std::string &path) const;
-  Status load(const std::string &path);
-  /// As if a file of `tokens` tokens had been loaded. Leaves an empty session behind on failure.
-  Status fill(uint64_t tokens, const StateReader &reader);
+  Status save(uint32_t slot, const std::string &path) const;
+  Status load(uint32_t slot, const std::string &path);
+  /// As if a file of `tokens` tokens had been loaded. Leaves an empty slot behind on failure.
+  Status fill(uint32_t slot, uint64_t tokens, const StateReader &reader);
 
 private:
+  struct Slot {
+    uint64_t length = 0;
+    std::vector<float> lastLogits;
+    std::vector<std::byte> lastHidden; // residual of the newest token: the MTP block is one token behind
+    bool haveLogits = false;
+    bool mtpReady = true;
+  };
+  /// What an entry call takes of one slot: tokens from position `start` on, in the rows from `row` on.
+  struct Feed {
+    uint32_t slot;
+    uint64_t start;
+    std::span<const int32_t> tokens;
+    uint32_t row = 0;
+  };
   /// An entry with every address resolved: running it touches no metadata.
   struct PreparedLaunch {
     const fbs::Launch *launch;
@@ -58,7 +77,9 @@ private:
     const fbs::Entry *entry;
     std::vector<PreparedLaunch> launches;
     std::vector<void *> bindings;
-    std::vector<PreparedTap> taps; // ordered by launch
+    std::vector<std::pair<uint32_t, uint32_t>> stateBindings; // numbers of a binding and of its state
+    uint32_t slot = 0;                                        // whose state the bindings of a prefill entry are
+    std::vector<PreparedTap> taps;                            // ordered by launch
   };
   /// Where a state tensor stands after `length` tokens: rows that hold something, and the shape in a file.
   struct StateView {
@@ -77,19 +98,23 @@ private:
   Status selectTaps();
   void prepare(const fbs::Entry &entry);
   std::byte *address(const fbs::Entry &entry, const fbs::Binding &binding) const;
-  const PreparedEntry &pick(bool mtp, uint64_t tokens) const;
-  void runChunk(std::span<const int32_t> tokens);
-  void runMtp(std::span<const int32_t> tokens);
+  Status checkTokens(uint32_t slot, std::span<const int32_t> tokens) const;
+  PreparedEntry &pick(bool mtp, uint64_t tokens);
+  void run(std::span<Feed> feeds);
+  void runMtp(std::span<const Feed> feeds);
   /// Element type of the residual between the main entries and those of the MTP block.
   fbs::DType hiddenType() const;
   size_t hiddenFloats() const { return size_t(model().streams()) * model().hidden_size(); }
-  void runEntry(const PreparedEntry &entry, std::span<const int32_t> tokens, uint64_t start);
-  void reportLogits(uint64_t start, size_t rows, bool mtp);
-  void reportTaps(const PreparedEntry &entry, size_t &next, uint32_t launch, uint64_t start, size_t rows);
+  void bindSlot(PreparedEntry &entry, uint32_t slot);
+  void runEntry(PreparedEntry &entry, std::span<Feed> feeds);
+  const float *logitsOf(const PreparedEntry &entry, const Feed &feed, size_t token) const;
+  void reportLogits(const PreparedEntry &entry, std::span<const Feed> feeds);
+  void reportTaps(const PreparedEntry &entry, size_t &next, uint32_t launch, std::span<const Feed> feeds);
+  std::byte *stateOf(size_t state, uint32_t slot) const;
   StateView view(const fbs::State &state, uint64_t tokens) const;
-  std::vector<TensorInfo> stateTensors(uint64_t tokens) const;
-  Status fillState(size_t index, uint64_t tokens, const StateReader &reader);
-  Status loadState(const SafetensorsFile &file);
+  std::vector<TensorInfo> stateTensors(uint32_t slot, uint64_t tokens) const;
+  Status fillState(size_t index, uint32_t slot, uint64_t tokens, const StateReader &reader);
+  Status loadState(uint32_t slot, const SafetensorsFile &file);
 
   std::shared_ptr<const Module> module;
   std::shared_ptr<const Weights> weights;
@@ -97,15 +122,11 @@ private:
   ThreadPool pool;
   std::vector<PreparedEntry> entries;
   Pages stateMemory;
-  std::vector<std::byte *> states; // in stateMemory, one per state of the module
+  std::vector<std::byte *> states; // in stateMemory, one per state of the module: its slots one behind the other
+  std::vector<Slot> slots;
   Pages arena;
   // Inputs and outputs, shared by all entries.
-  Pages tokenRows, positionRows, spanPair, hiddenIn, hiddenOut, logitsOut;
-  std::vector<float> lastLogits;
-  std::vector<std::byte> lastHidden; // residual of the newest token: the MTP block is one token behind
-  bool haveLogits = false;
-  bool mtpReady = true;
-  uint64_t length = 0;
+  Pages tokenRows, positionRows, spanRows, hiddenIn, hiddenOut, logitsOut;
   uint64_t epoch = 0; // nanoseconds of the steady clock at creation
 };
 

@@ -4,8 +4,12 @@
  * not here is not an interface.
  *
  * Objects. A module is immutable once loaded and may be used by any number of threads. Weights are immutable too. A
- * session is one mutable sequence: its calls must not overlap, though they may come from different threads. A session
- * keeps its weights and its module alive and weights keep their module alive, so the handles may be freed in any order.
+ * session is mutable: its calls must not overlap, though they may come from different threads. A session keeps its
+ * weights and its module alive and weights keep their module alive, so the handles may be freed in any order.
+ *
+ * Slots. A session holds as many sequences as its module has slots (v4_module_info.slots, v4c --slots=B), numbered from
+ * 0, each with a position and a state of its own. A module with one slot has slot 0. Slots do not see each other: what
+ * one of them computes is the same, bit for bit, whatever the others do in the same step.
  *
  * Status. A call that can fail returns NULL on success, else a status which the caller frees with v4_status_free. On
  * failure the outputs of a call are untouched, and so is the session unless the call says otherwise. No call aborts
@@ -86,15 +90,16 @@ typedef struct v4_module_info {
   uint32_t hidden_size;
   uint32_t streams;
   uint32_t layers;
-  uint64_t max_context;
-  int32_t eos_token; /* -1: none */
+  uint64_t max_context; /* positions of every slot */
+  int32_t eos_token;    /* -1: none */
   int32_t logits_all;
   int32_t mtp;
   uint32_t max_rows;          /* tokens of the largest entry point */
   uint64_t arena_bytes;       /* scratch memory of a session */
-  uint64_t state_cache_bytes; /* window, compressed entries and index keys of a session, MTP included */
-  uint64_t state_rows_bytes;  /* compressor rows of a session */
+  uint64_t state_cache_bytes; /* window, compressed entries and index keys of a session: of all slots, MTP included */
+  uint64_t state_rows_bytes;  /* compressor rows of a session, of all slots */
   uint64_t io_bytes;          /* token, hidden and logits buffers of a session */
+  uint32_t slots;             /* sequences of a session */
 } v4_module_info;
 
 /* Fills `info` up to its struct_size. The strings live as long as the module. */
@@ -147,8 +152,9 @@ typedef struct v4_launch_event {
 typedef struct v4_tap_event {
   const char *name;
   const char *dtype; /* as in safetensors: "F32", "I32", "BF16", ... */
+  uint32_t slot;
   uint64_t position; /* of the first row */
-  size_t rows;       /* valid rows of this call */
+  size_t rows;       /* tokens of the slot in this call */
   size_t row_bytes;
   const uint64_t *row_shape;
   size_t row_rank;
@@ -161,9 +167,9 @@ typedef struct v4_observer {
   size_t struct_size;
   void *user;
   /* One row of logits: of every token when the module has logits_all, else of the last token of each entry call. */
-  void (*logits)(void *user, uint64_t position, const float *row, size_t vocab);
+  void (*logits)(void *user, uint32_t slot, uint64_t position, const float *row, size_t vocab);
   /* The MTP block's logits from the residual at `position` and the token at position + 1. */
-  void (*mtp_logits)(void *user, uint64_t position, const float *row, size_t vocab);
+  void (*mtp_logits)(void *user, uint32_t slot, uint64_t position, const float *row, size_t vocab);
   void (*tap)(void *user, const v4_tap_event *event);
   /* Set only when profiling: it costs two clock reads per launch. */
   void (*launch)(void *user, const v4_launch_event *event);
@@ -186,45 +192,55 @@ typedef struct v4_session_options {
   const v4_observer *observer; /* copied; may be NULL */
 } v4_session_options;
 
-/* Makes an empty sequence: position 0, state zero. `options` may be NULL. */
+/* Makes a session whose slots are empty: position 0, state zero. `options` may be NULL. */
 V4_API v4_status *v4_session_create(const v4_module *module, const v4_weights *weights,
                                     const v4_session_options *options, v4_session **out);
 
 V4_API void v4_session_free(v4_session *session);
 
-/* Back to the empty sequence. */
-V4_API v4_status *v4_session_reset(v4_session *session);
+/* In every call below that takes a slot, V4_MISUSE when the session has no such slot; 0 or NULL where no status is
+ * returned. Other slots are never changed. */
+
+/* Empties a slot. */
+V4_API v4_status *v4_session_reset(v4_session *session, uint32_t slot);
 
 /* Number of tokens so far. */
-V4_API uint64_t v4_session_position(const v4_session *session);
+V4_API uint64_t v4_session_position(const v4_session *session, uint32_t slot);
 
-/* Appends `count` tokens at the current position. Entry points are chosen by length: the smallest that fits what is
- * left, the largest as long as nothing fits. Any split of a sequence into calls gives the same state and logits within
- * rounding, and the result does not depend on the number of threads. Errors, before anything is changed: V4_INVALID for
- * a token outside the vocabulary or a sequence longer than max_context; V4_MISUSE for count == 0. */
-V4_API v4_status *v4_session_append(v4_session *session, const int32_t *tokens, size_t count);
+/* Appends `count` tokens at the slot's position. Entry points are chosen by length: the smallest that fits what is
+ * left, the largest as long as nothing fits; one token takes the decode entry, with all other slots inactive. Any split
+ * of a sequence into calls gives the same state and logits within rounding, and the result does not depend on the
+ * number of threads. Errors, before anything is changed: V4_INVALID for a token outside the vocabulary or a sequence
+ * longer than max_context; V4_MISUSE for count == 0. */
+V4_API v4_status *v4_session_append(v4_session *session, uint32_t slot, const int32_t *tokens, size_t count);
 
-/* Logits after the last token, `vocab_size` floats owned by the session and valid until its next call; NULL before the
- * first token of this session was appended. */
-V4_API const float *v4_session_logits(const v4_session *session);
+/* Appends one token to each of several slots in one run of the decode entry, which reads the weights once: tokens[s] is
+ * for slot s, -1 for a slot that takes none. `count` is the number of slots. Errors, before anything is changed:
+ * V4_INVALID as for append; V4_MISUSE for another count, or when every token is -1. */
+V4_API v4_status *v4_session_step(v4_session *session, const int32_t *tokens, size_t count);
+
+/* Logits after the slot's last token, `vocab_size` floats owned by the session and valid until its next call; NULL
+ * before the first token was appended to the slot. */
+V4_API const float *v4_session_logits(const v4_session *session, uint32_t slot);
 
 /* Whether MTP logits are being produced. False when the module has no MTP block, and after loading a state that lacks
  * the residual of its last token, which the block needs to go on. */
-V4_API int v4_session_mtp_active(const v4_session *session);
+V4_API int v4_session_mtp_active(const v4_session *session, uint32_t slot);
 
-/* Writes the state as a safetensors file: fp32 logical values, `position`, and for MTP the last residual
+/* Writes the slot's state as a safetensors file: fp32 logical values, `position`, and for MTP the last residual
  * ("mtp.hidden"). The file appears under its name only once it is complete. */
-V4_API v4_status *v4_session_save(const v4_session *session, const char *path);
+V4_API v4_status *v4_session_save(const v4_session *session, uint32_t slot, const char *path);
 
-/* Replaces the state by that of a file. Every name, shape and value is checked. If the call fails after the checks of
- * names and shapes, the session is empty (as after reset). */
-V4_API v4_status *v4_session_load(v4_session *session, const char *path);
+/* Replaces the slot's state by that of a file, whatever slot it was saved from. Every name, shape and value is checked.
+ * If the call fails after the checks of names and shapes, the slot is empty (as after reset). */
+V4_API v4_status *v4_session_load(v4_session *session, uint32_t slot, const char *path);
 
 /* Elements `first` .. `first + count` (row-major, logical shape) of state tensor `name` into `out`. */
 typedef void (*v4_state_source)(void *user, const char *name, uint64_t first, size_t count, float *out);
 
-/* Replaces the state by computed values, as if loaded from a file of `position` tokens. */
-V4_API v4_status *v4_session_fill(v4_session *session, uint64_t position, v4_state_source source, void *user);
+/* Replaces the slot's state by computed values, as if loaded from a file of `position` tokens. */
+V4_API v4_status *v4_session_fill(v4_session *session, uint32_t slot, uint64_t position, v4_state_source source,
+                                  void *user);
 
 /* The launch that a session of this process is running, for a crash handler: "entry/launch", or "" outside launches.
  * Async-signal-safe. */

@@ -86,11 +86,11 @@ class Session:
             sys.exit(1)
 
     def fill(self, position):
-        self.call("v4_session_fill", self.session, ctypes.c_uint64(position), random_state, None)
+        self.call("v4_session_fill", self.session, ctypes.c_uint32(0), ctypes.c_uint64(position), random_state, None)
 
     def step(self, token):
         begin = time.perf_counter()
-        self.call("v4_session_append", self.session, ctypes.byref(ctypes.c_int32(token)), ctypes.c_size_t(1))
+        self.call("v4_session_append", self.session, ctypes.c_uint32(0), ctypes.byref(ctypes.c_int32(token)), ctypes.c_size_t(1))
         return time.perf_counter() - begin
 
 

@@ -45,7 +45,7 @@ ToolSpec toolSpec() {
       {"entries",
        "LIST",
        "module",
-       "what to measure (default both); prefill is the largest bucket, from position 0",
+       "what to measure (default both); decode steps all slots; prefill is the largest bucket, from position 0",
        false,
        {"decode", "prefill"},
        true},
@@ -126,9 +126,9 @@ std::string_view formatName(fbs::DType dtype) {
 /// The costs of one entry at one place of a sequence, from the module's description alone.
 class Costs {
 public:
-  /// `tokens` are fed, and `length` is the length of the sequence behind them.
+  /// `tokens` are fed, in decode one to each slot, and `length` is the length of the sequences behind them.
   Costs(const fbs::Module &module, const fbs::Entry &entry, uint64_t tokens, uint64_t length)
-      : module(module), tokens(tokens), length(length) {
+      : module(module), tokens(tokens), length(length), decode(entry.kind() == fbs::EntryKind::Decode) {
     // A state is written before it is read, so the last launch that has it is the one that goes through it.
     std::map<uint32_t, size_t> reader;
     for (uint32_t i = 0; i != entry.launches()->size(); ++i)
@@ -150,7 +150,7 @@ public:
     }
     for (auto [state, launch] : reader) {
       Cost cost;
-      cost.stateBytes = liveBytes(*module.states()->Get(state));
+      cost.stateBytes = liveBytes(*module.states()->Get(state)) * (decode ? tokens : 1);
       launches[launch].add(cost);
       whole.add(cost);
     }
@@ -186,7 +186,7 @@ private:
                   (!rows || perToken);
     if (!matrix)
       return cost;
-    bool lastRowOnly = (name == "head.weight" || name == "hc_head_fn") && !module.model()->logits_all();
+    bool lastRowOnly = !decode && (name == "head.weight" || name == "hc_head_fn") && !module.model()->logits_all();
     double products =
         static_cast<double>(shape.Get(shape.size() - 2)) * static_cast<double>(shape.Get(shape.size() - 1));
     if (parameter.dtype() == fbs::DType::I8) // two fp4 values
@@ -215,6 +215,7 @@ private:
 
   const fbs::Module &module;
   uint64_t tokens, length;
+  bool decode;
 };
 
 // ---- Results
@@ -235,8 +236,8 @@ struct KernelResult {
 
 struct EntryResult {
   std::string name;
-  uint64_t context = 0, tokens = 0; // context: length of the sequence behind the step
-  unsigned steps = 0;
+  uint64_t context = 0, tokens = 0; // context: length of every sequence behind the step
+  unsigned steps = 0, slots = 1;
   double seconds = 0;
   StepRates rates;        // the probe between these steps
   double firstLogits = 0; // mean magnitude after the first step: the same for the same weights and numerics
@@ -402,7 +403,7 @@ private:
 
   /// Of the magnitudes; not finite when one is not.
   double meanLogit() const {
-    const float *logits = v4_session_logits(session.get());
+    const float *logits = v4_session_logits(session.get(), 0);
     double sum = 0;
     for (uint32_t i = 0; i != info.vocab_size; ++i)
       sum += std::fabs(static_cast<double>(logits[i]));
@@ -413,10 +414,11 @@ private:
     tokenCounter = 0;             // whatever else is measured, the first step is the same
     constexpr uint64_t span = 16; // steps between two fillings of the state
     uint64_t start = context > span ? context - span : 0;
-    return measure(*decodeEntry, concat("decode at ", context), context, 1, /*warmUp=*/2, [&]() -> Status {
-      uint64_t position = v4_session_position(session.get());
+    return measure(*decodeEntry, concat("decode at ", context), context, info.slots, /*warmUp=*/2, [&]() -> Status {
+      uint64_t position = v4_session_position(session.get(), 0);
       if (position < start || position >= context || tokenCounter == 0)
-        return take(v4_session_fill(session.get(), start, randomState, nullptr));
+        for (uint32_t slot = 0; slot != info.slots; ++slot)
+          V4_RETURN_IF_ERROR(take(v4_session_fill(session.get(), slot, start, randomState, nullptr)));
       return {};
     });
   }
@@ -427,7 +429,7 @@ private:
     uint64_t rows = prefillEntry->rows();
     tokenCounter = 0;
     return measure(*prefillEntry, concat("prefill of ", rows), rows, rows, /*warmUp=*/1,
-                   [&] { return take(v4_session_reset(session.get())); });
+                   [&] { return take(v4_session_reset(session.get(), 0)); });
   }
 
   /// Steps until five are done and a second is over. Before each of them the probe goes through a part of
@@ -453,7 +455,8 @@ private:
         dots.push_back(probe->dotOnce());
       reads.push_back(probe->readOnce()); // last: its buffer is what the caches hold
       double begin = seconds(), others = 0;
-      V4_RETURN_IF_ERROR(take(v4_session_append(session.get(), ids.data(), ids.size())));
+      V4_RETURN_IF_ERROR(take(&entry == decodeEntry ? v4_session_step(session.get(), ids.data(), ids.size())
+                                                    : v4_session_append(session.get(), 0, ids.data(), ids.size())));
       double time = seconds() - begin;
       std::vector<double> launches = recorder->takeStep(name, others);
       if (step == 0)
@@ -470,6 +473,7 @@ private:
     result.name = name;
     result.context = context;
     result.tokens = tokens;
+    result.slots = &entry == decodeEntry ? info.slots : 1;
     result.steps = static_cast<unsigned>(times.size());
     result.seconds = medianOf(times);
     result.rates.readBytes = medianOf(reads);
@@ -584,10 +588,11 @@ void printLine(const std::string &name, unsigned launches, double time, double a
 }
 
 void printEntry(const EntryResult &entry) {
-  std::printf("\n%s, context %llu: %.3f ms (median of %u), %.2f tokens/s, %s%s (weights %s, state %s); probe: read %.1f "
-              "GB/s, peak %.1f GFLOP/s\n",
-              entry.name.c_str(), static_cast<unsigned long long>(entry.context), entry.seconds * 1e3, entry.steps,
-              static_cast<double>(entry.tokens) / entry.seconds, entry.cost.isBound ? "<" : "",
+  std::string slots = entry.slots > 1 ? concat(" in each of ", entry.slots, " slots") : std::string();
+  std::printf("\n%s, context %llu%s: %.3f ms (median of %u), %.2f tokens/s, %s%s (weights %s, state %s); probe: read "
+              "%.1f GB/s, peak %.1f GFLOP/s\n",
+              entry.name.c_str(), static_cast<unsigned long long>(entry.context), slots.c_str(), entry.seconds * 1e3,
+              entry.steps, static_cast<double>(entry.tokens) / entry.seconds, entry.cost.isBound ? "<" : "",
               sizeText(entry.cost.bytes()).c_str(), sizeText(entry.cost.weightBytes).c_str(),
               sizeText(entry.cost.stateBytes).c_str(), entry.rates.readBytes / 1e9, entry.rates.peakFlops / 1e9);
   std::printf("%-58s %5s %11s %6s %10s %8s %7s %9s %7s\n", "kernel (first launch)", "calls", "time us", "%", "MB",
@@ -746,6 +751,7 @@ void entryJson(JsonWriter &w, const EntryResult &entry) {
   w.open('{');
   w.key("name").value(entry.name);
   w.key("context").number(entry.context);
+  w.key("slots").number(entry.slots);
   w.key("tokens").number(entry.tokens);
   w.key("steps").number(entry.steps);
   w.key("tokens_per_second").real(static_cast<double>(entry.tokens) / entry.seconds);

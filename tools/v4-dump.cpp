@@ -79,7 +79,8 @@ void printText(const fbs::Module &module) {
   const fbs::Model &model = *module.model();
   print(concat("model ", text(model.model_type()), "\n  vocabulary ", model.vocab_size(), ", hidden ",
                model.hidden_size(), ", streams ", model.streams(), ", layers ", model.layers(), ", max context ",
-               model.max_context(), ", end token ", model.eos_token(), ", logits ", model.logits_all() ? "all" : "last",
+               model.max_context(), ", slots ", model.slots(), ", end token ", model.eos_token(), ", logits ",
+               model.logits_all() ? "all" : "last",
                ", MTP ", model.mtp() ? "yes" : "no",
                model.experts_per_token() ? concat(", experts per token ", model.experts_per_token()) : std::string(),
                "\n"));
@@ -101,7 +102,8 @@ void printText(const fbs::Module &module) {
   total = 0;
   for (unsigned i = 0; i != states; ++i)
     total += arrayBytes(module.states()->Get(i)->dtype(), *module.states()->Get(i)->shape());
-  print(concat("state ", states, ", ", total, " bytes\n"));
+  print(concat("state ", states, ", ", total, " bytes",
+               model.slots() > 1 ? concat(" per slot, ", total * model.slots(), " bytes in all") : std::string(), "\n"));
   for (unsigned i = 0; i != states; ++i) {
     const fbs::State &state = *module.states()->Get(i);
     print(concat("  ", text(state.name()), " ", fbs::EnumNameStateKind(state.kind()), " ", dtypeName(state.dtype()),
@@ -294,6 +296,7 @@ void printJson(const fbs::Module &module) {
   w.key("streams").number(model.streams());
   w.key("layers").number(model.layers());
   w.key("max_context").number(model.max_context());
+  w.key("slots").number(model.slots());
   w.key("eos_token").number(model.eos_token());
   w.key("logits_all").boolean(model.logits_all());
   w.key("mtp").boolean(model.mtp());

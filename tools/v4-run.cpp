@@ -35,34 +35,38 @@ ToolSpec toolSpec() {
       {"v4-run m.v4m --weights=ckpt --tokens=1,2,3 --generate=8", "continue a prompt greedily"},
       {"v4-run m.v4m --weights=packed.safetensors --tokens=1,2,3", "weights from v4-pack: mapped as they are"},
       {"v4-run m.v4m --case=golden/tiny-bf16", "compare tokens and logits with a stored case"},
+      {"v4-run b.v4m --weights=ckpt --tokens=1,2 --tokens=7 --generate=8", "two sequences, of v4c --slots=2"},
       {"v4-run m.v4m --weights=ckpt --tokens=@p.npy --generate=64 --profile", "where the time goes, by kernel"},
   };
   tool.options = {
       {"weights", "PATH", "input", "checkpoint directory, or a file of v4-pack; checked against the module"},
-      {"tokens", "LIST", "input", "prompt: 1,2,3 or @F.npy (int32 or int64, one dimension)"},
-      {"load-state", "FILE", "input", "start from a state file instead of an empty sequence"},
+      {"tokens", "LIST", "input", "prompt: 1,2,3 or @F.npy (int32 or int64, one dimension); repeat it: one per slot",
+       true},
+      {"load-state", "FILE", "input", "start from a state file instead of an empty sequence (once per slot)", true},
       {"case", "DIR", "input", "golden case: implies weights, prompt, length, state and bounds; exit 4 if it fails"},
       {"generate", "N", "generation", "continue with N tokens (exactly N: an end token does not stop)"},
       {"temperature", "X", "generation",
        "sample; 0 (the default) takes the likeliest token, the lowest id among equals"},
       {"top-p", "X", "generation", "sample among the likeliest tokens that together reach probability X"},
-      {"seed", "N", "generation", "seed of the sampling (default 0)"},
+      {"seed", "N", "generation", "seed of the sampling (default 0); slot s samples with N + s"},
       {"logits", "OUT.npy", "output",
-       "logits after every token, [prompt + generated, vocabulary]; needs --logits=all in v4c"},
-      {"mtp-logits", "OUT.npy", "output", "logits of the MTP block; needs --mtp --logits=all in v4c"},
-      {"save-state", "FILE", "output", "state after the last token, as a safetensors file"},
+       "logits after every token, [prompt + generated, vocabulary]; needs --logits=all in v4c (once per slot)", true},
+      {"mtp-logits", "OUT.npy", "output", "logits of the MTP block; needs --mtp --logits=all in v4c (once per slot)",
+       true},
+      {"save-state", "FILE", "output", "state after the last token, as a safetensors file (once per slot)", true},
       {"taps", "NAMES", "output", "values between kernels to record: layers.0,layers.* ('*' is any text without '.')"},
-      {"taps-out", "FILE", "output", "safetensors file for --taps, one row per token"},
+      {"taps-out", "FILE", "output", "safetensors file for --taps, one row per token (once per slot)", true},
       {"profile", "", "output",
        "print calls, time, bytes and GB/s of every kernel ('<': upper bound, expert tables whole)"},
       {"trace", "FILE", "output", "launches as a Chrome trace (JSON)"},
-      {"expect", "F.npy", "checks", "compare the logits with these; exit 4 if --check fails"},
+      {"expect", "F.npy", "checks", "compare the logits with these; exit 4 if --check fails (once per slot)", true},
       {"check", "RULE", "checks", "maxrel:X, or cosine:median=X[,share@Y=Z]: share of rows with cosine Y or more"},
       {"device", "NAME", "run", "where to run (default cpu)", false, {"cpu"}},
       {"threads", "N", "run", "threads (default: one per CPU); does not change any result"},
       {"chunk", "S", "run", "at most S tokens per call of the module"},
   };
-  tool.footer = "Exit codes: 0 ok, 1 input rejected, 2 usage, 3 environment, 4 comparison failed, 70 internal error.";
+  tool.footer = "Options marked 'once per slot' are given as often as --tokens, in the same order.\n"
+                "Exit codes: 0 ok, 1 input rejected, 2 usage, 3 environment, 4 comparison failed, 70 internal error.";
   return tool;
 }
 
@@ -193,13 +197,34 @@ struct KernelTotals {
   bool bound = false;
 };
 
-/// Receives every event of the session. The first failure is kept: callbacks cannot return one.
-struct Recorder {
+/// What the run takes in and gives out in one slot.
+struct Sequence {
+  std::vector<int32_t> prompt, generated;
+  SamplerHandle sampler;
   uint64_t start = 0;    // position of row 0 of the logits
   uint64_t mtpStart = 0; // and of the MTP logits
-  std::optional<OutputFile> logits, mtpLogits, trace;
+  std::optional<OutputFile> logits, mtpLogits, tapFile;
   std::optional<Comparison> expected, mtpExpected;
   std::map<std::string, TapRows> taps;
+
+  Status writeTaps() {
+    std::vector<TensorInfo> tensors;
+    for (const auto &[name, tap] : taps) {
+      std::vector<uint64_t> shape = tap.rowShape;
+      shape.insert(shape.begin(), tap.rows);
+      tensors.push_back({name, tap.integers ? "I32" : "F32", std::move(shape)});
+    }
+    V4_RETURN_IF_ERROR(tapFile->write(safetensorsHeader(tensors)));
+    for (const auto &[name, tap] : taps)
+      V4_RETURN_IF_ERROR(tapFile->write(tap.data.data(), tap.data.size()));
+    return tapFile->commit();
+  }
+};
+
+/// Receives every event of the session. The first failure is kept: callbacks cannot return one.
+struct Recorder {
+  std::vector<Sequence> sequences; // by slot
+  std::optional<OutputFile> trace;
   std::map<std::string, KernelTotals> kernels;
   bool firstTraceEvent = true;
   Status failure;
@@ -211,24 +236,26 @@ struct Recorder {
 
   static Recorder &of(void *user) { return *static_cast<Recorder *>(user); }
 
-  static void onLogits(void *user, uint64_t position, const float *row, size_t vocab) {
+  static void onLogits(void *user, uint32_t slot, uint64_t position, const float *row, size_t vocab) {
     Recorder &self = of(user);
-    if (self.logits)
-      self.keep(self.logits->write(row, vocab * sizeof(float)));
-    if (self.expected)
-      self.expected->row(position - self.start, row, vocab);
+    Sequence &sequence = self.sequences[slot];
+    if (sequence.logits)
+      self.keep(sequence.logits->write(row, vocab * sizeof(float)));
+    if (sequence.expected)
+      sequence.expected->row(position - sequence.start, row, vocab);
   }
 
-  static void onMtpLogits(void *user, uint64_t position, const float *row, size_t vocab) {
+  static void onMtpLogits(void *user, uint32_t slot, uint64_t position, const float *row, size_t vocab) {
     Recorder &self = of(user);
-    if (self.mtpLogits)
-      self.keep(self.mtpLogits->write(row, vocab * sizeof(float)));
-    if (self.mtpExpected)
-      self.mtpExpected->row(position - self.mtpStart, row, vocab);
+    Sequence &sequence = self.sequences[slot];
+    if (sequence.mtpLogits)
+      self.keep(sequence.mtpLogits->write(row, vocab * sizeof(float)));
+    if (sequence.mtpExpected)
+      sequence.mtpExpected->row(position - sequence.mtpStart, row, vocab);
   }
 
   static void onTap(void *user, const v4_tap_event *event) {
-    TapRows &tap = of(user).taps[event->name];
+    TapRows &tap = of(user).sequences[event->slot].taps[event->name];
     std::string_view dtype = event->dtype;
     if (tap.rows == 0) {
       tap.integers = dtype == "I32";
@@ -291,19 +318,6 @@ struct Recorder {
     for (const auto &[name, totals] : rows)
       line(name, totals);
     line("total", all);
-  }
-
-  Status writeTaps(OutputFile &file) const {
-    std::vector<TensorInfo> tensors;
-    for (const auto &[name, tap] : taps) {
-      std::vector<uint64_t> shape = tap.rowShape;
-      shape.insert(shape.begin(), tap.rows);
-      tensors.push_back({name, tap.integers ? "I32" : "F32", std::move(shape)});
-    }
-    V4_RETURN_IF_ERROR(file.write(safetensorsHeader(tensors)));
-    for (const auto &[name, tap] : taps)
-      V4_RETURN_IF_ERROR(file.write(tap.data.data(), tap.data.size()));
-    return file.commit();
   }
 };
 
@@ -406,7 +420,7 @@ void stateFormula(void *, const char *name, uint64_t first, size_t count, float 
 
 struct Command {
   std::string module, weights, casePath;
-  std::vector<int32_t> prompt;
+  std::vector<std::vector<int32_t>> prompts; // by slot; empty where a file holds it
   uint64_t generate = 0, threads = 0, chunk = 0, seed = 0;
   double temperature = 0, topP = 1;
   Rule rule;
@@ -434,6 +448,11 @@ std::string readCommand(const ParsedOptions &options, Command &command) {
   };
   if (std::string wrong = pair("expect", "check") + pair("taps", "taps-out"); !wrong.empty())
     return wrong;
+  command.prompts.resize(std::max<size_t>(1, options.all("tokens").size()));
+  for (const char *name : {"load-state", "logits", "mtp-logits", "save-state", "taps-out", "expect"})
+    if (size_t count = options.all(name).size(); count != 0 && count != command.prompts.size())
+      return concat("--", name, " is given ", count, " times for ", command.prompts.size(),
+                    " sequences; give it once for each, in the order of --tokens");
 
   struct Number {
     const char *name;
@@ -459,13 +478,16 @@ std::string readCommand(const ParsedOptions &options, Command &command) {
     return concat("--check=", options.get("check"), " is neither maxrel:X nor cosine:median=X[,share@Y=Z]");
   if (options.has("taps"))
     command.taps = splitList(options.get("taps"));
-  if (options.has("tokens") && !options.get("tokens").starts_with('@')) {
+  for (size_t slot = 0; slot != options.all("tokens").size(); ++slot) {
+    std::string text = options.all("tokens")[slot];
+    if (text.starts_with('@'))
+      continue;
     std::vector<uint64_t> list;
-    if (!parseUnsignedList(options.get("tokens"), list))
-      return concat("--tokens=", options.get("tokens"), " is neither a list like 1,2,3 nor @F.npy");
+    if (!parseUnsignedList(text, list))
+      return concat("--tokens=", text, " is neither a list like 1,2,3 nor @F.npy");
     // An id that does not fit is outside every vocabulary; the session says so.
     for (uint64_t token : list)
-      command.prompt.push_back(token > INT32_MAX ? INT32_MAX : static_cast<int32_t>(token));
+      command.prompts[slot].push_back(token > INT32_MAX ? INT32_MAX : static_cast<int32_t>(token));
   }
   return {};
 }
@@ -533,22 +555,41 @@ private:
   }
 
   Status readInputs() {
+    recorder.sequences.resize(command.prompts.size());
     if (!command.casePath.empty()) {
       Expected<Case> read = readCase(command.casePath, info.numerics);
       V4_RETURN_IF_ERROR(read);
       golden = std::move(*read);
-      command.prompt = golden->prompt;
+      command.prompts[0] = golden->prompt;
       command.generate = golden->generated.size();
     }
-    std::string tokens = options.get("tokens");
-    if (tokens.starts_with('@'))
-      V4_RETURN_IF_ERROR(readTokenFile(tokens.substr(1), command.prompt));
-    if (command.prompt.empty())
-      return invalid("the prompt is empty; at least one token is needed");
+    for (size_t slot = 0; slot != recorder.sequences.size(); ++slot) {
+      std::vector<int32_t> &prompt = recorder.sequences[slot].prompt;
+      prompt = std::move(command.prompts[slot]);
+      std::string tokens = given("tokens", slot);
+      if (tokens.starts_with('@'))
+        V4_RETURN_IF_ERROR(readTokenFile(tokens.substr(1), prompt));
+      if (prompt.empty())
+        return invalid("the prompt", of(slot), " is empty; at least one token is needed");
+    }
     return {};
   }
 
+  /// The value of an option that is given once per slot, or "".
+  std::string given(const char *name, size_t slot) const {
+    return options.has(name) ? options.all(name)[slot] : std::string();
+  }
+
+  /// " of slot 3" where there are several.
+  std::string of(size_t slot) const {
+    return recorder.sequences.size() > 1 ? concat(" of slot ", slot) : std::string();
+  }
+
   Status checkModule() const {
+    if (recorder.sequences.size() > info.slots)
+      return invalid(command.module, ": ", recorder.sequences.size(), " token lists for ", info.slots,
+                     info.slots > 1 ? " slots" : " slot",
+                     "; compile the module with --slots=", recorder.sequences.size());
     for (const char *name : {"logits", "mtp-logits", "expect", "case"})
       if (options.has(name) && !info.logits_all)
         return invalid(command.module, ": --", name,
@@ -561,9 +602,10 @@ private:
 
   /// Sizes first: a run that needs too much memory should say so before it takes it.
   Status loadWeights() {
-    std::fprintf(stderr, "arena: %llu bytes\nstate: %llu bytes (cache %llu, compressor rows %llu)\n",
+    std::string slots = info.slots > 1 ? concat(" for ", info.slots, " slots") : std::string();
+    std::fprintf(stderr, "arena: %llu bytes\nstate: %llu bytes%s (cache %llu, compressor rows %llu)\n",
                  static_cast<unsigned long long>(info.arena_bytes),
-                 static_cast<unsigned long long>(info.state_cache_bytes + info.state_rows_bytes),
+                 static_cast<unsigned long long>(info.state_cache_bytes + info.state_rows_bytes), slots.c_str(),
                  static_cast<unsigned long long>(info.state_cache_bytes),
                  static_cast<unsigned long long>(info.state_rows_bytes));
     std::optional<Progress> progress;
@@ -610,49 +652,60 @@ private:
     V4_RETURN_IF_ERROR(take(v4_session_create(module.get(), weights.get(), &sessionOptions, &created)));
     session.reset(created);
 
-    if (options.has("load-state"))
-      V4_RETURN_IF_ERROR(take(v4_session_load(created, options.get("load-state").c_str())));
     if (golden && golden->statePosition)
-      V4_RETURN_IF_ERROR(take(v4_session_fill(created, *golden->statePosition, stateFormula, nullptr)));
-    uint64_t position = v4_session_position(created), rows = command.prompt.size() + command.generate;
-    if (rows > info.max_context - position)
-      return invalid("a prompt of ", command.prompt.size(), " and ", command.generate,
-                     " generated tokens from position ", position, " exceed the module's max_context of ",
-                     info.max_context, "; compile it with a larger --max-context");
+      V4_RETURN_IF_ERROR(take(v4_session_fill(created, 0, *golden->statePosition, stateFormula, nullptr)));
+    for (uint32_t slot = 0; slot != recorder.sequences.size(); ++slot) {
+      if (options.has("load-state"))
+        V4_RETURN_IF_ERROR(take(v4_session_load(created, slot, given("load-state", slot).c_str())));
+      size_t prompt = recorder.sequences[slot].prompt.size();
+      uint64_t position = v4_session_position(created, slot), rows = prompt + command.generate;
+      if (rows > info.max_context - position)
+        return invalid("a prompt", of(slot), " of ", prompt, " and ", command.generate,
+                       " generated tokens from position ", position, " exceed the module's max_context of ",
+                       info.max_context, "; compile it with a larger --max-context");
+    }
     return {};
   }
 
   /// Outputs are opened before anything runs: a path that cannot be written is found out at once.
   Status openFiles() {
-    auto open = [&](const char *name, std::optional<OutputFile> &file) -> Status {
-      if (!options.has(name))
-        return {};
-      Expected<OutputFile> created = OutputFile::create(options.get(name));
-      V4_RETURN_IF_ERROR(created);
-      file = std::move(*created);
-      return {};
-    };
-    std::optional<OutputFile> state; // written by the library at the end; opened here to test the path
-    V4_RETURN_IF_ERROR(open("logits", recorder.logits));
-    V4_RETURN_IF_ERROR(open("mtp-logits", recorder.mtpLogits));
-    V4_RETURN_IF_ERROR(open("trace", recorder.trace));
-    V4_RETURN_IF_ERROR(open("taps-out", tapFile));
-    V4_RETURN_IF_ERROR(open("save-state", state));
-
-    uint64_t rows = command.prompt.size() + command.generate, position = v4_session_position(session.get());
-    bool mtp = v4_session_mtp_active(session.get());
-    if (options.has("mtp-logits") && !mtp)
-      return invalid(options.get("load-state"), ": the state lacks 'mtp.hidden', without which the MTP block cannot go "
-                                                "on; save it with a module that has the block");
-    // The MTP block is one token behind: from an empty sequence it has one row less.
-    recorder.start = position;
-    recorder.mtpStart = position ? position - 1 : 0;
-    if (recorder.logits)
-      V4_RETURN_IF_ERROR(recorder.logits->write(npyHeader({rows, info.vocab_size})));
-    if (recorder.mtpLogits)
-      V4_RETURN_IF_ERROR(recorder.mtpLogits->write(npyHeader({position ? rows : rows - 1, info.vocab_size})));
+    V4_RETURN_IF_ERROR(open("trace", options.get("trace"), recorder.trace));
     if (recorder.trace)
       V4_RETURN_IF_ERROR(recorder.trace->write("{\"traceEvents\":[\n"));
+    for (uint32_t slot = 0; slot != recorder.sequences.size(); ++slot)
+      V4_RETURN_IF_ERROR(openFiles(slot));
+    return {};
+  }
+
+  Status open(const char *name, const std::string &path, std::optional<OutputFile> &file) const {
+    if (!options.has(name))
+      return {};
+    Expected<OutputFile> created = OutputFile::create(path);
+    V4_RETURN_IF_ERROR(created);
+    file = std::move(*created);
+    return {};
+  }
+
+  Status openFiles(uint32_t slot) {
+    Sequence &sequence = recorder.sequences[slot];
+    std::optional<OutputFile> state; // written by the library at the end; opened here to test the path
+    V4_RETURN_IF_ERROR(open("logits", given("logits", slot), sequence.logits));
+    V4_RETURN_IF_ERROR(open("mtp-logits", given("mtp-logits", slot), sequence.mtpLogits));
+    V4_RETURN_IF_ERROR(open("taps-out", given("taps-out", slot), sequence.tapFile));
+    V4_RETURN_IF_ERROR(open("save-state", given("save-state", slot), state));
+
+    uint64_t rows = sequence.prompt.size() + command.generate, position = v4_session_position(session.get(), slot);
+    bool mtp = v4_session_mtp_active(session.get(), slot);
+    if (options.has("mtp-logits") && !mtp)
+      return invalid(given("load-state", slot), ": the state lacks 'mtp.hidden', without which the MTP block cannot go "
+                                                "on; save it with a module that has the block");
+    // The MTP block is one token behind: from an empty sequence it has one row less.
+    sequence.start = position;
+    sequence.mtpStart = position ? position - 1 : 0;
+    if (sequence.logits)
+      V4_RETURN_IF_ERROR(sequence.logits->write(npyHeader({rows, info.vocab_size})));
+    if (sequence.mtpLogits)
+      V4_RETURN_IF_ERROR(sequence.mtpLogits->write(npyHeader({position ? rows : rows - 1, info.vocab_size})));
 
     auto compare = [&](const std::string &what, const std::string &path, Rule rule, uint64_t count,
                        std::optional<Comparison> &out) -> Status {
@@ -662,77 +715,89 @@ private:
       return {};
     };
     if (options.has("expect"))
-      V4_RETURN_IF_ERROR(compare("logits", options.get("expect"), command.rule, rows, recorder.expected));
+      V4_RETURN_IF_ERROR(compare("logits" + of(slot), given("expect", slot), command.rule, rows, sequence.expected));
     if (golden) {
       Rule rule = golden->rule;
       V4_RETURN_IF_ERROR(
-          compare("logits", command.casePath + "/" + golden->expected, rule, rows, recorder.expected));
+          compare("logits", command.casePath + "/" + golden->expected, rule, rows, sequence.expected));
       std::string mtpPath = command.casePath + "/mtp_logits_f32.npy";
       if (mtp && std::string_view(golden->expected) == "logits_f32.npy" && ::access(mtpPath.c_str(), F_OK) == 0)
-        V4_RETURN_IF_ERROR(compare("mtp logits", mtpPath, rule, command.prompt.size() - 1, recorder.mtpExpected));
+        V4_RETURN_IF_ERROR(compare("mtp logits", mtpPath, rule, sequence.prompt.size() - 1, sequence.mtpExpected));
     }
     return {};
   }
 
-  Status append(const int32_t *tokens, size_t count) {
-    V4_RETURN_IF_ERROR(take(v4_session_append(session.get(), tokens, count)));
-    return std::move(recorder.failure);
-  }
-
+  /// The prompts one after another, then a token of every sequence in each step.
   Status generate() {
-    v4_sampler_options samplerOptions = {sizeof samplerOptions, command.temperature, command.topP, command.seed};
-    v4_sampler *created = nullptr;
-    V4_RETURN_IF_ERROR(take(v4_sampler_create(&samplerOptions, &created)));
-    SamplerHandle sampler(created);
-    V4_RETURN_IF_ERROR(append(command.prompt.data(), command.prompt.size()));
+    for (uint32_t slot = 0; slot != recorder.sequences.size(); ++slot) {
+      Sequence &sequence = recorder.sequences[slot];
+      v4_sampler_options samplerOptions = {sizeof samplerOptions, command.temperature, command.topP,
+                                           command.seed + slot};
+      v4_sampler *created = nullptr;
+      V4_RETURN_IF_ERROR(take(v4_sampler_create(&samplerOptions, &created)));
+      sequence.sampler.reset(created);
+      V4_RETURN_IF_ERROR(take(v4_session_append(session.get(), slot, sequence.prompt.data(), sequence.prompt.size())));
+      V4_RETURN_IF_ERROR(std::move(recorder.failure));
+    }
+    std::vector<int32_t> tokens(info.slots, -1);
     Progress progress("generating");
     for (uint64_t i = 0; i != command.generate; ++i) {
       progress.count(i, command.generate, "tokens");
-      int32_t token = 0;
-      if (golden && !golden->sameTokens) {
-        V4_RETURN_IF_ERROR(append(&golden->generated[i], 1));
-        continue;
+      for (uint32_t slot = 0; slot != recorder.sequences.size(); ++slot) {
+        if (golden && !golden->sameTokens) {
+          tokens[slot] = golden->generated[i];
+          continue;
+        }
+        Sequence &sequence = recorder.sequences[slot];
+        const float *logits = v4_session_logits(session.get(), slot);
+        V4_RETURN_IF_ERROR(take(v4_sampler_pick(sequence.sampler.get(), logits, info.vocab_size, &tokens[slot])));
+        sequence.generated.push_back(tokens[slot]);
       }
-      V4_RETURN_IF_ERROR(take(v4_sampler_pick(created, v4_session_logits(session.get()), info.vocab_size, &token)));
-      generated.push_back(token);
       // The last one is fed too: logits and state always cover prompt and generated tokens.
-      V4_RETURN_IF_ERROR(append(&token, 1));
+      V4_RETURN_IF_ERROR(take(v4_session_step(session.get(), tokens.data(), tokens.size())));
+      V4_RETURN_IF_ERROR(std::move(recorder.failure));
     }
     return {};
   }
 
   Status finish(bool &passed) {
-    if (!generated.empty()) {
-      std::printf("tokens:");
-      for (int32_t token : generated)
-        std::printf(" %d", token);
-      std::printf("\n");
+    for (uint32_t slot = 0; slot != recorder.sequences.size(); ++slot) {
+      Sequence &sequence = recorder.sequences[slot];
+      if (!sequence.generated.empty()) {
+        std::printf("tokens%s:", of(slot).c_str());
+        for (int32_t token : sequence.generated)
+          std::printf(" %d", token);
+        std::printf("\n");
+      }
+      for (std::optional<OutputFile> *file : {&sequence.logits, &sequence.mtpLogits})
+        if (*file)
+          V4_RETURN_IF_ERROR((*file)->commit());
+      if (sequence.tapFile)
+        V4_RETURN_IF_ERROR(sequence.writeTaps());
+      if (options.has("save-state"))
+        V4_RETURN_IF_ERROR(take(v4_session_save(session.get(), slot, given("save-state", slot).c_str())));
     }
-    for (std::optional<OutputFile> *file : {&recorder.logits, &recorder.mtpLogits})
-      if (*file)
-        V4_RETURN_IF_ERROR((*file)->commit());
     if (recorder.trace) {
       V4_RETURN_IF_ERROR(recorder.trace->write("\n]}\n"));
       V4_RETURN_IF_ERROR(recorder.trace->commit());
     }
-    if (tapFile)
-      V4_RETURN_IF_ERROR(recorder.writeTaps(*tapFile));
-    if (options.has("save-state"))
-      V4_RETURN_IF_ERROR(take(v4_session_save(session.get(), options.get("save-state").c_str())));
     if (options.has("profile"))
       recorder.printProfile();
 
     passed = true;
-    if (golden && golden->sameTokens && generated != golden->generated) {
-      size_t i = static_cast<size_t>(
-          std::mismatch(generated.begin(), generated.end(), golden->generated.begin()).first - generated.begin());
-      std::printf("tokens: number %zu is %d, expected %d: FAILED\n", i, generated[i], golden->generated[i]);
-      passed = false;
+    for (Sequence &sequence : recorder.sequences) {
+      const std::vector<int32_t> &generated = sequence.generated;
+      if (golden && golden->sameTokens && generated != golden->generated) {
+        size_t i = static_cast<size_t>(
+            std::mismatch(generated.begin(), generated.end(), golden->generated.begin()).first - generated.begin());
+        std::printf("tokens: number %zu is %d, expected %d: FAILED\n", i, generated[i], golden->generated[i]);
+        passed = false;
+      }
+      if (sequence.expected)
+        passed &= sequence.expected->finish();
+      if (sequence.mtpExpected)
+        passed &= sequence.mtpExpected->finish();
     }
-    if (recorder.expected)
-      passed &= recorder.expected->finish();
-    if (recorder.mtpExpected)
-      passed &= recorder.mtpExpected->finish();
     if (std::fflush(stdout) != 0)
       return environment("cannot write to standard output");
     return {};
@@ -746,8 +811,6 @@ private:
   SessionHandle session;
   v4_module_info info = {};
   std::optional<Case> golden;
-  std::optional<OutputFile> tapFile;
-  std::vector<int32_t> generated;
 };
 
 } // namespace

@@ -56,6 +56,7 @@ static ToolSpec makeTool() {
       {"o", "FILE", io, "output file; - for standard output"},
       {"f", "", io, "write a module to a terminal"},
       {"prefill", "S,...", graph, "rows of the prefill entries (16,512)"},
+      {"slots", "B", graph, "sequences that decode advances together, each with a state of its own (1)"},
       {"max-context", "L", graph, "positions that a sequence may use (config's, at most 4096)"},
       {"logits", "WHICH", graph, "logits of the last row or of all rows (last)", false, {"last", "all"}},
       {"mtp", "", graph, "add the multi-token prediction block"},
@@ -141,6 +142,12 @@ static std::string readOptions(const ParsedOptions &options, Job &job) {
     if (!list)
       return "--prefill=" + options.get("prefill") + ": expected row counts above 0, separated by commas";
     job.import.prefill.assign(list->begin(), list->end());
+  }
+  if (options.has("slots")) {
+    auto list = positiveList(options.get("slots"));
+    if (!list || list->size() != 1)
+      return "--slots=" + options.get("slots") + ": expected a number of sequences above 0";
+    job.import.slots = list->front();
   }
   if (options.has("max-context")) {
     auto list = positiveList(options.get("max-context"));
@@ -400,6 +407,9 @@ public:
     if (auto options = (*module)->getAttrOfType<ArrayAttr>("v4.options"))
       for (auto option : options.getAsRange<StringAttr>())
         emit.options.push_back(option.str());
+    // Of the file, what kernels depend on.
+    if (cpu.fastBf16Dot)
+      emit.options.push_back(*cpu.fastBf16Dot ? "--tune-for=fast-bf16-dot" : "--tune-for=slow-bf16-dot");
     llvm::sort(emit.options);
     showProgress("module");
     bool environment = false;
@@ -433,7 +443,8 @@ private:
     for (int64_t rows : job.import.prefill)
       prefill += (prefill.empty() ? "--prefill=" : ",") + std::to_string(rows);
     std::vector<std::string> options = {"--logits=" + std::string(job.import.logitsAll ? "all" : "last"),
-                                        "--max-context=" + std::to_string(job.import.maxContext), prefill};
+                                        "--max-context=" + std::to_string(job.import.maxContext), prefill,
+                                        "--slots=" + std::to_string(job.import.slots)};
     if (job.import.mtp)
       options.push_back("--mtp");
     Builder b(&context);

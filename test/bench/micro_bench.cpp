@@ -78,19 +78,19 @@ public:
   /// Seconds of the launch in one step of `rows` tokens near the end of the context.
   double step(uint32_t rows) {
     uint64_t most = info.max_context - std::min<uint64_t>(info.max_context, 1024);
-    uint64_t position = v4_session_position(session.get());
+    uint64_t position = v4_session_position(session.get(), 0);
     if (position < most || position + rows > info.max_context)
-      check(take(v4_session_fill(session.get(), most, fillState, nullptr)));
+      check(take(v4_session_fill(session.get(), 0, most, fillState, nullptr)));
     std::vector<int32_t> tokens(rows);
     std::iota(tokens.begin(), tokens.end(), 0);
     launchSeconds = -1;
     prepare();
-    check(take(v4_session_append(session.get(), tokens.data(), tokens.size())));
+    check(take(v4_session_append(session.get(), 0, tokens.data(), tokens.size())));
     return launchSeconds;
   }
 
   bool isFinite() const {
-    const float *logits = v4_session_logits(session.get());
+    const float *logits = v4_session_logits(session.get(), 0);
     return std::all_of(logits, logits + info.vocab_size, [](float x) { return std::isfinite(x); });
   }
 

@@ -560,3 +560,100 @@ func.func @sparse_attention_no_ratio(%a0: tensor<4x2x8xf32>, %a1: tensor<12x8xf3
       : (tensor<4x2x8xf32>, tensor<12x8xf32>, tensor<2xf32>, tensor<4xi32>, tensor<2xi32>) -> tensor<4x2x8xf32>
   return
 }
+
+// -----
+
+func.func @slots_span(%a0: tensor<4x8xf32>, %a1: tensor<4x16x8xf32>, %a2: tensor<2xi32>) {
+  // expected-error @below {{'v4.window_append' op expected span of shape [S = 4, 2], found [2]}}
+  %r = v4.window_append %a0, %a1, %a2 : (tensor<4x8xf32>, tensor<4x16x8xf32>, tensor<2xi32>) -> tensor<4x16x8xf32>
+  return
+}
+
+// -----
+
+func.func @slots_ring(%a0: tensor<4x8xf32>, %a1: tensor<3x16x8xf32>, %a2: tensor<4x2xi32>) {
+  // expected-error @below {{'v4.window_append' op expected ring of shape [S = 4, w, c = 8], found [3, 16, 8]}}
+  %r = v4.window_append %a0, %a1, %a2 : (tensor<4x8xf32>, tensor<3x16x8xf32>, tensor<4x2xi32>) -> tensor<3x16x8xf32>
+  return
+}
+
+// -----
+
+func.func @no_slots_spans(%a0: tensor<4x8xf32>, %a1: tensor<16x8xf32>, %a2: tensor<4x2xi32>) {
+  // expected-error @below {{'v4.window_append' op expected span of shape [2], found [4, 2]}}
+  %r = v4.window_append %a0, %a1, %a2 : (tensor<4x8xf32>, tensor<16x8xf32>, tensor<4x2xi32>) -> tensor<16x8xf32>
+  return
+}
+
+// -----
+
+func.func @slots_entry_positions(%a0: tensor<4x2xi32>) {
+  // expected-error @below {{'v4.entry_positions' op expected result of shape [S = 4], found [1]}}
+  %r = v4.entry_positions %a0 ratio 4 : (tensor<4x2xi32>) -> tensor<1xi32>
+  return
+}
+
+// -----
+
+func.func @spans_of_three(%a0: tensor<4x3xi32>) {
+  // expected-error @below {{operand #0 must be tensor<2xi32> or tensor<Bx2xi32>, but got 'tensor<4x3xi32>'}}
+  %r = v4.entry_positions %a0 ratio 4 : (tensor<4x3xi32>) -> tensor<4xi32>
+  return
+}
+
+// -----
+
+func.func @slots_compress(%a0: tensor<2x16xf32>, %a1: tensor<4x16xf32>, %a2: tensor<2x8x16xf32>, %a3: tensor<2x2xi32>) {
+  // expected-error @below {{'v4.compress' op expected entries of shape [S = 2, c = 8], found [1, 8]}}
+  %r:3 = v4.compress %a0, %a0, %a1, %a2, %a2, %a3 ratio 4 overlap
+      : (tensor<2x16xf32>, tensor<2x16xf32>, tensor<4x16xf32>, tensor<2x8x16xf32>, tensor<2x8x16xf32>, tensor<2x2xi32>)
+      -> (tensor<1x8xf32>, tensor<2x8x16xf32>, tensor<2x8x16xf32>)
+  return
+}
+
+// -----
+
+func.func @slots_cache(%a0: tensor<2x8xf32>, %a1: tensor<3x64x8xf32>, %a2: tensor<2xi32>) {
+  // expected-error @below {{'v4.cache_append' op expected cache of shape [e = 2, N, c = 8], found [3, 64, 8]}}
+  %r = v4.cache_append %a0, %a1, %a2 ratio 4 : (tensor<2x8xf32>, tensor<3x64x8xf32>, tensor<2xi32>) -> tensor<3x64x8xf32>
+  return
+}
+
+// -----
+
+func.func @slots_keys(%a0: tensor<4x2x32xf32>, %a1: tensor<4x2xf32>, %a2: tensor<3x64x32xf32>, %a3: tensor<4xi32>) {
+  // expected-error @below {{'v4.index_scores' op expected keys of shape [S = 4, N, c = 32], found [3, 64, 32]}}
+  %r = v4.index_scores %a0, %a1, %a2, %a3 ratio 4 scale 0.125
+      : (tensor<4x2x32xf32>, tensor<4x2xf32>, tensor<3x64x32xf32>, tensor<4xi32>) -> tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @slots_window(%a0: tensor<4x2x8xf32>, %a1: tensor<4x20x8xf32>, %a2: tensor<2xf32>, %a3: tensor<4xi32>,
+                        %a4: tensor<4x2xi32>) {
+  // expected-error @below {{'v4.sparse_attention' op expected window of shape [S = 4, w = 16, c = 8], found [4, 20, 8]}}
+  %r = v4.sparse_attention %a0, %a1, %a2, %a3, %a4 window 16 scale 0.35
+      : (tensor<4x2x8xf32>, tensor<4x20x8xf32>, tensor<2xf32>, tensor<4xi32>, tensor<4x2xi32>) -> tensor<4x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @slots_entries(%a0: tensor<4x2x8xf32>, %a1: tensor<4x16x8xf32>, %a2: tensor<2xf32>, %a3: tensor<4xi32>,
+                         %a4: tensor<4x2xi32>, %a5: tensor<64x8xf32>) {
+  // expected-error @below {{'v4.sparse_attention' op expected entries of shape [S = 4, N, c = 8], found [64, 8]}}
+  %r = v4.sparse_attention %a0, %a1, %a2, %a3, %a4 entries %a5 ratio 4 window 16 scale 0.35
+      : (tensor<4x2x8xf32>, tensor<4x16x8xf32>, tensor<2xf32>, tensor<4xi32>, tensor<4x2xi32>, tensor<64x8xf32>)
+      -> tensor<4x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @slots_top_k(%a0: tensor<4x2x32xf32>, %a1: tensor<4x2xf32>, %a2: tensor<3x64x32xf32>, %a3: tensor<4xi32>) {
+  // expected-error @below {{'v4.index_top_k' op expected keys of shape [S = 4, N, c = 32], found [3, 64, 32]}}
+  %r = v4.index_top_k %a0, %a1, %a2, %a3 ratio 4 scale 0.125
+      : (tensor<4x2x32xf32>, tensor<4x2xf32>, tensor<3x64x32xf32>, tensor<4xi32>) -> tensor<4x8xi32>
+  return
+}

@@ -150,8 +150,26 @@ func.func @state_type(%s: tensor<8x4xf32> {v4.state = "s"}) { return }
 
 // -----
 
-// expected-error @below {{expected state 's' to be a tensor of rank 2, found 'tensor<8xf32>'}}
+// expected-error @below {{expected state 's' to be a tensor of rank 2, or 3 with slots, found 'tensor<8xf32>'}}
 func.func @state_rank(%s: tensor<8xf32> {v4.state = #v4.state<"s", window>}) { return }
+
+// -----
+
+// expected-error @below {{expected state 's' to have slots in a decode entry only, one for every row, found 'memref<3x8x4xf32>'}}
+func.func @state_slots(%s: memref<3x8x4xf32> {v4.state = #v4.state<"s", window>})
+    attributes {v4.entry = "decode", v4.rows = 4} { return }
+
+// -----
+
+// expected-error @below {{expected state 's' to have slots in a decode entry only, one for every row, found 'memref<4x8x4xf32>'}}
+func.func @state_slots_prefill(%s: memref<4x8x4xf32> {v4.state = #v4.state<"s", window>})
+    attributes {v4.entry = "prefill", v4.rows = 4} { return }
+
+// -----
+
+// expected-error @below {{expected state 's' of 8 rows, found 4}}
+func.func @state_slots_rows(%s: memref<2x4x16xf32> {v4.state = #v4.state<"s", kv_rows, ratio = 4, overlap = true>})
+    attributes {v4.entry = "decode", v4.rows = 2} { return }
 
 // -----
 
@@ -211,8 +229,13 @@ func.func @input_positions(%x: tensor<4x1xi32> {v4.input = "positions"}) { retur
 
 // -----
 
-// expected-error @below {{expected input 'span' of shape [2] and i32, found 'tensor<3xi32>'}}
+// expected-error @below {{expected input 'span' of shape [2], or with slots [S, 2], and i32, found 'tensor<3xi32>'}}
 func.func @input_span(%x: tensor<3xi32> {v4.input = "span"}) { return }
+
+// -----
+
+// expected-error @below {{expected input 'span' of shape [2], or with slots [S, 2], and i32, found 'tensor<4x2xi32>'}}
+func.func @input_spans(%x: tensor<4x2xi32> {v4.input = "span"}) attributes {v4.entry = "prefill", v4.rows = 4} { return }
 
 // -----
 

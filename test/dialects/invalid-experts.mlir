@@ -113,80 +113,90 @@ func.func @route_hash_scale(%a0: tensor<4x8xf32>, %a1: tensor<4xi32>, %a2: tenso
 
 // -----
 
-func.func @dispatch_total(%a0: tensor<4x2xi32>, %a1: tensor<4x2xf32>, %a2: tensor<2xi32>) {
+func.func @dispatch_total(%a0: tensor<4x2xi32>, %a1: tensor<4x2xf32>, %a2: tensor<4xi32>) {
   // expected-error @below {{'v4.dispatch' op expected experts > 0, found 0}}
   %r:5 = v4.dispatch %a0, %a1, %a2 experts 0
-      : (tensor<4x2xi32>, tensor<4x2xf32>, tensor<2xi32>)
+      : (tensor<4x2xi32>, tensor<4x2xf32>, tensor<4xi32>)
       -> (tensor<8xi32>, tensor<9xi32>, tensor<8xi32>, tensor<8xf32>, tensor<4x2xi32>)
   return
 }
 
 // -----
 
-func.func @dispatch_indices(%a0: tensor<8xi32>, %a1: tensor<4x2xf32>, %a2: tensor<2xi32>) {
+func.func @dispatch_indices(%a0: tensor<8xi32>, %a1: tensor<4x2xf32>, %a2: tensor<4xi32>) {
   // expected-error @below {{'v4.dispatch' op expected indices of shape [S, k], found [8]}}
   %r:5 = v4.dispatch %a0, %a1, %a2 experts 16
-      : (tensor<8xi32>, tensor<4x2xf32>, tensor<2xi32>)
+      : (tensor<8xi32>, tensor<4x2xf32>, tensor<4xi32>)
       -> (tensor<8xi32>, tensor<9xi32>, tensor<8xi32>, tensor<8xf32>, tensor<4x2xi32>)
   return
 }
 
 // -----
 
-func.func @dispatch_weights(%a0: tensor<4x2xi32>, %a1: tensor<4x3xf32>, %a2: tensor<2xi32>) {
+func.func @dispatch_weights(%a0: tensor<4x2xi32>, %a1: tensor<4x3xf32>, %a2: tensor<4xi32>) {
   // expected-error @below {{'v4.dispatch' op expected weights of shape [S = 4, k = 2], found [4, 3]}}
   %r:5 = v4.dispatch %a0, %a1, %a2 experts 16
-      : (tensor<4x2xi32>, tensor<4x3xf32>, tensor<2xi32>)
+      : (tensor<4x2xi32>, tensor<4x3xf32>, tensor<4xi32>)
       -> (tensor<8xi32>, tensor<9xi32>, tensor<8xi32>, tensor<8xf32>, tensor<4x2xi32>)
   return
 }
 
 // -----
 
-func.func @dispatch_experts(%a0: tensor<4x2xi32>, %a1: tensor<4x2xf32>, %a2: tensor<2xi32>) {
-  // expected-error @below {{'v4.dispatch' op expected experts of shape [A = 6], found [8]}}
-  %r:5 = v4.dispatch %a0, %a1, %a2 experts 6
-      : (tensor<4x2xi32>, tensor<4x2xf32>, tensor<2xi32>)
-      -> (tensor<8xi32>, tensor<9xi32>, tensor<8xi32>, tensor<8xf32>, tensor<4x2xi32>)
-  return
-}
-
-// -----
-
-func.func @dispatch_offsets(%a0: tensor<4x2xi32>, %a1: tensor<4x2xf32>, %a2: tensor<2xi32>) {
-  // expected-error @below {{'v4.dispatch' op expected offsets of shape [A + 1 = 9], found [8]}}
+func.func @dispatch_positions(%a0: tensor<4x2xi32>, %a1: tensor<4x2xf32>, %a2: tensor<2xi32>) {
+  // expected-error @below {{'v4.dispatch' op expected positions of shape [S = 4], found [2]}}
   %r:5 = v4.dispatch %a0, %a1, %a2 experts 16
       : (tensor<4x2xi32>, tensor<4x2xf32>, tensor<2xi32>)
+      -> (tensor<8xi32>, tensor<9xi32>, tensor<8xi32>, tensor<8xf32>, tensor<4x2xi32>)
+  return
+}
+
+// -----
+
+func.func @dispatch_experts(%a0: tensor<4x2xi32>, %a1: tensor<4x2xf32>, %a2: tensor<4xi32>) {
+  // expected-error @below {{'v4.dispatch' op expected experts of shape [A = 6], found [8]}}
+  %r:5 = v4.dispatch %a0, %a1, %a2 experts 6
+      : (tensor<4x2xi32>, tensor<4x2xf32>, tensor<4xi32>)
+      -> (tensor<8xi32>, tensor<9xi32>, tensor<8xi32>, tensor<8xf32>, tensor<4x2xi32>)
+  return
+}
+
+// -----
+
+func.func @dispatch_offsets(%a0: tensor<4x2xi32>, %a1: tensor<4x2xf32>, %a2: tensor<4xi32>) {
+  // expected-error @below {{'v4.dispatch' op expected offsets of shape [A + 1 = 9], found [8]}}
+  %r:5 = v4.dispatch %a0, %a1, %a2 experts 16
+      : (tensor<4x2xi32>, tensor<4x2xf32>, tensor<4xi32>)
       -> (tensor<8xi32>, tensor<8xi32>, tensor<8xi32>, tensor<8xf32>, tensor<4x2xi32>)
   return
 }
 
 // -----
 
-func.func @dispatch_rows(%a0: tensor<4x2xi32>, %a1: tensor<4x2xf32>, %a2: tensor<2xi32>) {
+func.func @dispatch_rows(%a0: tensor<4x2xi32>, %a1: tensor<4x2xf32>, %a2: tensor<4xi32>) {
   // expected-error @below {{'v4.dispatch' op expected rows of shape [P = 8], found [7]}}
   %r:5 = v4.dispatch %a0, %a1, %a2 experts 16
-      : (tensor<4x2xi32>, tensor<4x2xf32>, tensor<2xi32>)
+      : (tensor<4x2xi32>, tensor<4x2xf32>, tensor<4xi32>)
       -> (tensor<8xi32>, tensor<9xi32>, tensor<7xi32>, tensor<8xf32>, tensor<4x2xi32>)
   return
 }
 
 // -----
 
-func.func @dispatch_pair_weights(%a0: tensor<4x2xi32>, %a1: tensor<4x2xf32>, %a2: tensor<2xi32>) {
+func.func @dispatch_pair_weights(%a0: tensor<4x2xi32>, %a1: tensor<4x2xf32>, %a2: tensor<4xi32>) {
   // expected-error @below {{'v4.dispatch' op expected pair_weights of shape [P = 8], found [7]}}
   %r:5 = v4.dispatch %a0, %a1, %a2 experts 16
-      : (tensor<4x2xi32>, tensor<4x2xf32>, tensor<2xi32>)
+      : (tensor<4x2xi32>, tensor<4x2xf32>, tensor<4xi32>)
       -> (tensor<8xi32>, tensor<9xi32>, tensor<8xi32>, tensor<7xf32>, tensor<4x2xi32>)
   return
 }
 
 // -----
 
-func.func @dispatch_pairs(%a0: tensor<4x2xi32>, %a1: tensor<4x2xf32>, %a2: tensor<2xi32>) {
+func.func @dispatch_pairs(%a0: tensor<4x2xi32>, %a1: tensor<4x2xf32>, %a2: tensor<4xi32>) {
   // expected-error @below {{'v4.dispatch' op expected pairs of shape [S = 4, k = 2], found [8]}}
   %r:5 = v4.dispatch %a0, %a1, %a2 experts 16
-      : (tensor<4x2xi32>, tensor<4x2xf32>, tensor<2xi32>)
+      : (tensor<4x2xi32>, tensor<4x2xf32>, tensor<4xi32>)
       -> (tensor<8xi32>, tensor<9xi32>, tensor<8xi32>, tensor<8xf32>, tensor<8xi32>)
   return
 }

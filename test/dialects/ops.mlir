@@ -144,9 +144,40 @@ func.func @attention_tile(%q: tensor<1x2x8xf32>, %weights: tensor<1x2xf32>, %key
   return %scores, %y, %best : tensor<1x4xf32>, tensor<1x2x8xf32>, tensor<1x2xi32>
 }
 
+// CHECK-LABEL: func.func @slots
+// A decode call of four sequences.
+func.func @slots(%kv: tensor<4x8xf32>, %gate: tensor<4x16xf32>, %wide: tensor<4x16xf32>, %ape: tensor<4x16xf32>,
+                 %q: tensor<4x2x8xf32>, %weights: tensor<4x2xf32>, %sink: tensor<2xf32>, %positions: tensor<4xi32>,
+                 %span: tensor<4x2xi32>, %ring: tensor<4x8x8xf32>, %cache: tensor<4x16x8xf32>,
+                 %kv_rows: tensor<4x8x16xf32>, %score_rows: tensor<4x8x16xf32>)
+    -> (tensor<4x2x8xf32>, tensor<4x8x8xf32>, tensor<4x16x8xf32>, tensor<4x8x16xf32>, tensor<4x8x16xf32>) {
+  // CHECK: v4.window_append {{.*}} : (tensor<4x8xf32>, tensor<4x8x8xf32>, tensor<4x2xi32>) -> tensor<4x8x8xf32>
+  %ring1 = v4.window_append %kv, %ring, %span
+      : (tensor<4x8xf32>, tensor<4x8x8xf32>, tensor<4x2xi32>) -> tensor<4x8x8xf32>
+  // CHECK: v4.entry_positions %{{.*}} ratio 4 : (tensor<4x2xi32>) -> tensor<4xi32>
+  %at = v4.entry_positions %span ratio 4 : (tensor<4x2xi32>) -> tensor<4xi32>
+  // CHECK: v4.compress {{.*}} -> (tensor<4x8xf32>, tensor<4x8x16xf32>, tensor<4x8x16xf32>)
+  %entries, %kv1, %score1 = v4.compress %wide, %gate, %ape, %kv_rows, %score_rows, %span ratio 4 overlap
+      : (tensor<4x16xf32>, tensor<4x16xf32>, tensor<4x16xf32>, tensor<4x8x16xf32>, tensor<4x8x16xf32>, tensor<4x2xi32>)
+      -> (tensor<4x8xf32>, tensor<4x8x16xf32>, tensor<4x8x16xf32>)
+  // CHECK: v4.cache_append {{.*}} -> tensor<4x16x8xf32>
+  %cache1 = v4.cache_append %entries, %cache, %at ratio 4
+      : (tensor<4x8xf32>, tensor<4x16x8xf32>, tensor<4xi32>) -> tensor<4x16x8xf32>
+  // CHECK: v4.index_scores {{.*}} -> tensor<4x16xf32>
+  %scores = v4.index_scores %q, %weights, %cache1, %positions ratio 4 scale 0.125
+      : (tensor<4x2x8xf32>, tensor<4x2xf32>, tensor<4x16x8xf32>, tensor<4xi32>) -> tensor<4x16xf32>
+  %selected = v4.top_k %scores visible %positions ratio 4 : (tensor<4x16xf32>, tensor<4xi32>) -> tensor<4x3xi32>
+  // CHECK: v4.sparse_attention {{.*}} tensor<4x8x8xf32>, tensor<2xf32>, tensor<4xi32>, tensor<4x2xi32>, tensor<4x16x8xf32>
+  %y = v4.sparse_attention %q, %ring1, %sink, %positions, %span entries %cache1 ratio 4 selected %selected window 8 scale 0.35
+      : (tensor<4x2x8xf32>, tensor<4x8x8xf32>, tensor<2xf32>, tensor<4xi32>, tensor<4x2xi32>, tensor<4x16x8xf32>, tensor<4x3xi32>)
+      -> tensor<4x2x8xf32>
+  return %y, %ring1, %cache1, %kv1, %score1
+      : tensor<4x2x8xf32>, tensor<4x8x8xf32>, tensor<4x16x8xf32>, tensor<4x8x16xf32>, tensor<4x8x16xf32>
+}
+
 // CHECK-LABEL: func.func @experts
 func.func @experts(%x: tensor<4x64xf32>, %logits: tensor<4x8xf32>, %bias: tensor<8xf32>, %ids: tensor<4xi32>,
-                   %table: tensor<32x2xi64>, %span: tensor<2xi32>, %w1: tensor<8x32x32xi8>, %s1: tensor<8x32x2xf8E8M0FNU>,
+                   %table: tensor<32x2xi64>, %positions: tensor<4xi32>, %w1: tensor<8x32x32xi8>, %s1: tensor<8x32x2xf8E8M0FNU>,
                    %w2: tensor<8x64x32xbf16>) -> tensor<4x64xf32> {
   // CHECK: v4.route %{{.*}}, %{{.*}} scale 1.500000e+00
   %i0, %p0 = v4.route %logits, %bias scale 1.5 : (tensor<4x8xf32>, tensor<8xf32>) -> (tensor<4x2xi32>, tensor<4x2xf32>)
@@ -154,8 +185,8 @@ func.func @experts(%x: tensor<4x64xf32>, %logits: tensor<4x8xf32>, %bias: tensor
   %i1, %p1 = v4.route_hash %logits, %ids, %table scale 1.5
       : (tensor<4x8xf32>, tensor<4xi32>, tensor<32x2xi64>) -> (tensor<4x2xi32>, tensor<4x2xf32>)
   // CHECK: v4.dispatch {{.*}} experts 8
-  %experts, %offsets, %rows, %weights, %pairs = v4.dispatch %i0, %p1, %span experts 8
-      : (tensor<4x2xi32>, tensor<4x2xf32>, tensor<2xi32>)
+  %experts, %offsets, %rows, %weights, %pairs = v4.dispatch %i0, %p1, %positions experts 8
+      : (tensor<4x2xi32>, tensor<4x2xf32>, tensor<4xi32>)
       -> (tensor<8xi32>, tensor<9xi32>, tensor<8xi32>, tensor<8xf32>, tensor<4x2xi32>)
   // CHECK: v4.grouped_linear %{{.*}}, %{{.*}} scale %{{.*}} experts %{{.*}}, %{{.*}} rows %{{.*}} :
   %gate = v4.grouped_linear %x, %w1 scale %s1 experts %experts, %offsets rows %rows

@@ -13,6 +13,10 @@
 // RUN: %{rejects} 1 "argument 1 of entry 'decode' is 'memref<4xf16>'; accepted: buffers of static shape of i8, i32, i64, bf16, f32" v4c %t/half.mlir %{flags}
 // RUN: cat %t/kernel %t/states %t/end > %t/states.mlir
 // RUN: %{rejects} 1 "state 's' is 'memref<8x5xf32>' here and 'memref<8x4xf32>' in another entry" v4c %t/states.mlir %{flags}
+// RUN: cat %t/kernel %t/slots %t/end > %t/slots.mlir
+// RUN: %{rejects} 1 "state 's' has 2 slots, the model (v4.model) has 1" v4c %t/slots.mlir %{flags}
+// RUN: cat %t/kernel %t/rows %t/end > %t/rows.mlir
+// RUN: %{rejects} 1 "entry 'decode' decodes 2 slots, the model (v4.model) has 1" v4c %t/rows.mlir %{flags}
 // RUN: cat %t/kernel %t/view %t/end > %t/view.mlir
 // RUN: %{rejects} 1 "'memref.view' op has an offset that is no constant" v4c %t/view.mlir %{flags}
 // RUN: cat %t/kernel %t/subview %t/end > %t/subview.mlir
@@ -88,6 +92,14 @@ func.func @decode(%x: memref<1xi32> {v4.input = "tokens"}, %y: memref<4xf32>) at
 //--- half
 func.func @decode(%x: memref<1xi32> {v4.input = "tokens"}, %y: memref<4xf16> {v4.weight = #v4.weight<"w", f16, [4]>}) attributes {v4.entry = "decode", v4.rows = 1 : i64} {
   v4.launch @k "k" ins(%x : memref<1xi32>) outs(%y : memref<4xf16>)
+  return
+}
+//--- slots
+func.func @decode(%x: memref<2x8x4xf32> {v4.state = #v4.state<"s", window>}) attributes {v4.entry = "decode", v4.rows = 2 : i64} {
+  return
+}
+//--- rows
+func.func @decode(%x: memref<2xi32> {v4.input = "tokens"}) attributes {v4.entry = "decode", v4.rows = 2 : i64} {
   return
 }
 //--- states

@@ -50,6 +50,41 @@ func.func @state(%kv: tensor<1x64xf32>, %span: tensor<2xi32>, %ring: tensor<8x64
   return %0 : tensor<8x64xf32>
 }
 
+// With slots it is one workgroup per slot, whose tile is the op without slots. The state is read from where it is written.
+// CHECK-LABEL: func.func @slots
+// CHECK: scf.forall (%[[S:.+]]) in (4) shared_outs(%[[O:.+]] = %arg2)
+// CHECK-DAG: %[[KV:.+]] = tensor.extract_slice %arg0[%[[S]], 0] [1, 64] [1, 1] : tensor<4x64xf32> to tensor<1x64xf32>
+// CHECK-DAG: %[[SLOT:.+]] = tensor.extract_slice %[[O]][%[[S]], 0, 0] [1, 8, 64] [1, 1, 1] : tensor<4x8x64xf32> to tensor<1x8x64xf32>
+// CHECK-DAG: %[[RING:.+]] = tensor.collapse_shape %[[SLOT]] {{.*}} into tensor<8x64xf32>
+// CHECK-DAG: %[[SPAN:.+]] = tensor.extract_slice %arg1[%[[S]], 0] [1, 2] [1, 1] : tensor<4x2xi32> to tensor<2xi32>
+// CHECK: %[[R:.+]] = v4.window_append %[[KV]], %[[RING]], %[[SPAN]]
+// CHECK: %[[E:.+]] = tensor.expand_shape %[[R]]
+// CHECK: tensor.parallel_insert_slice %[[E]] into %[[O]][%[[S]], 0, 0] [1, 8, 64] [1, 1, 1]
+func.func @slots(%kv: tensor<4x64xf32>, %span: tensor<4x2xi32>, %ring: tensor<4x8x64xf32>) -> tensor<4x8x64xf32> {
+  %0 = v4.window_append %kv, %ring, %span
+      : (tensor<4x64xf32>, tensor<4x8x64xf32>, tensor<4x2xi32>) -> tensor<4x8x64xf32>
+  return %0 : tensor<4x8x64xf32>
+}
+
+// Attention is cut by slots and heads, index scores by slots and keys.
+// CHECK-LABEL: func.func @slots_attention
+// CHECK: scf.forall (%[[S:.+]], %[[K:.+]]) = (0, 0) to (2, 128) step (1, 64)
+// CHECK: %[[KEYS:.+]] = tensor.extract_slice %arg2[%[[S]], %[[K]], 0] [1, 64, 8] [1, 1, 1] : tensor<2x128x8xf32> to tensor<64x8xf32>
+// CHECK: v4.index_scores %{{.*}}, %{{.*}}, %[[KEYS]], %{{.*}} first_key %[[K]]
+// CHECK: scf.forall (%[[S:.+]], %{{.+}}) = (0, 0) to (2, 32) step (1, 32)
+// CHECK: tensor.extract_slice %arg4[%[[S]], 0, 0] [1, 16, 8] [1, 1, 1] : tensor<2x16x8xf32> to tensor<16x8xf32>
+// CHECK: v4.sparse_attention {{.*}} : (tensor<1x32x8xf32>, tensor<16x8xf32>, tensor<32xf32>, tensor<1xi32>, tensor<2xi32>, tensor<128x8xf32>) -> tensor<1x32x8xf32>
+func.func @slots_attention(%q: tensor<2x32x8xf32>, %weights: tensor<2x32xf32>, %keys: tensor<2x128x8xf32>, %positions: tensor<2xi32>,
+                           %ring: tensor<2x16x8xf32>, %sink: tensor<32xf32>, %span: tensor<2x2xi32>,
+                           %s: tensor<2x128xf32>, %y: tensor<2x32x8xf32>) -> (tensor<2x128xf32>, tensor<2x32x8xf32>) {
+  %0 = v4.index_scores %q, %weights, %keys, %positions ratio 4 scale 0.125
+      : (tensor<2x32x8xf32>, tensor<2x32xf32>, tensor<2x128x8xf32>, tensor<2xi32>) -> tensor<2x128xf32>
+  %1 = v4.sparse_attention %q, %ring, %sink, %positions, %span entries %keys ratio 4 window 16 scale 0.35
+      : (tensor<2x32x8xf32>, tensor<2x16x8xf32>, tensor<32xf32>, tensor<2xi32>, tensor<2x2xi32>, tensor<2x128x8xf32>)
+      -> tensor<2x32x8xf32>
+  return %0, %1 : tensor<2x128xf32>, tensor<2x32x8xf32>
+}
+
 // A scale of 128x128 blocks follows its weight: a tile of 32 rows reads one row of scales.
 // CHECK-LABEL: func.func @block_scales
 // CHECK: scf.forall (%[[I:.+]]) = (0) to (256) step (32)

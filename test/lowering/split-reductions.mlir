@@ -38,6 +38,29 @@ func.func @index(%q: tensor<2x4x16xf32>, %w: tensor<2x4xf32>, %keys: tensor<2621
 
 // -----
 
+// With slots every row has states of its own.
+// CHECK-LABEL: func.func @slots
+// CHECK:         scf.forall (%[[SLOT:.+]], %{{.+}}) in (3, 16)
+// CHECK:           %[[KEYS:.+]] = tensor.extract_slice %arg2[%[[SLOT]], 0, 0] [1, 4096, 16] [1, 1, 1] : tensor<3x4096x16xf32> to tensor<4096x16xf32>
+// CHECK:           v4.kernel "index_top_k" ins({{.*}}, %[[KEYS]], {{.*}} : tensor<1x4x16xf32>, tensor<1x4xf32>, tensor<4096x16xf32>, tensor<1xi32>, index)
+// CHECK:         scf.forall (%[[SLOT:.+]], %{{.+}}) in (3, 3)
+// CHECK-DAG:       tensor.extract_slice %arg4[%[[SLOT]], 0, 0] [1, 128, 16] [1, 1, 1] : tensor<3x128x16xf32> to tensor<128x16xf32>
+// CHECK-DAG:       tensor.extract_slice %arg6[%[[SLOT]], 0] [1, 2] [1, 1] : tensor<3x2xi32> to tensor<2xi32>
+// CHECK-DAG:       tensor.extract_slice %arg2[%[[SLOT]], 0, 0] [1, 4096, 16] [1, 1, 1] : tensor<3x4096x16xf32> to tensor<4096x16xf32>
+// CHECK:           v4.kernel "attention"
+func.func @slots(%q: tensor<3x4x16xf32>, %w: tensor<3x4xf32>, %keys: tensor<3x4096x16xf32>, %p: tensor<3xi32>,
+                 %ring: tensor<3x128x16xf32>, %sink: tensor<4xf32>, %span: tensor<3x2xi32>, %s: tensor<3x8xi32>,
+                 %y: tensor<3x4x16xf32>) -> (tensor<3x8xi32>, tensor<3x4x16xf32>) {
+  %a = v4.index_top_k %q, %w, %keys, %p ratio 4 scale 0.25
+      : (tensor<3x4x16xf32>, tensor<3x4xf32>, tensor<3x4096x16xf32>, tensor<3xi32>) -> tensor<3x8xi32>
+  %b = v4.sparse_attention %q, %ring, %sink, %p, %span entries %keys ratio 4 selected %s window 128 scale 0.25
+      : (tensor<3x4x16xf32>, tensor<3x128x16xf32>, tensor<4xf32>, tensor<3xi32>, tensor<3x2xi32>, tensor<3x4096x16xf32>,
+         tensor<3x8xi32>) -> tensor<3x4x16xf32>
+  return %a, %b : tensor<3x8xi32>, tensor<3x4x16xf32>
+}
+
+// -----
+
 // Many rows, few keys, or keys that are all chosen: one part.
 // CHECK-LABEL: func.func @whole
 // CHECK-NOT:     v4.phase

@@ -233,57 +233,72 @@ void addEntry(fbs::TargetT &target, const ToyOptions &options, EntryKind kind, u
   b.entry.kind = kind;
   b.entry.rows = rows;
   uint64_t block = rows * rowBytes;
+  bool allLogits = options.logitsAll || decode;
   b.entry.arena_bytes = 2 * block + 64;
   b.entry.inputs.push_back(value("tokens", DType::I32, {rows}));
   b.entry.inputs.push_back(value("positions", DType::I32, {rows}));
-  b.entry.inputs.push_back(value("span", DType::I32, {2}));
-  b.entry.outputs.push_back(value("logits", DType::F32, {options.logitsAll ? rows : 1u, toyVocab}));
+  b.entry.inputs.push_back(
+      value("span", DType::I32, decode && rows > 1 ? std::vector<uint64_t>{rows, 2} : std::vector<uint64_t>{2}));
+  b.entry.outputs.push_back(value("logits", DType::F32, {allLogits ? rows : 1u, toyVocab}));
   if (mtp)
     b.entry.inputs.push_back(value("hidden", DType::F32, {rows, toyStreams, toyWidth / toyStreams}));
   else if (options.mtp)
     b.entry.outputs.push_back(value("hidden", DType::F32, {rows, toyStreams, toyWidth / toyStreams}));
 
+  // Part `slot` of an object that is equally divided among the slots of a decode entry.
+  uint32_t parts = decode ? rows : 1, slot = 0;
   auto arena = [](uint64_t offset, uint64_t bytes) { return fbs::Binding(offset, bytes, 0, BindingKind::Arena); };
+  auto part = [&](BindingKind of, uint32_t index, uint64_t bytes) {
+    return fbs::Binding(slot * bytes, bytes, index, of);
+  };
   auto whole = [](BindingKind of, uint32_t index, uint64_t bytes) { return fbs::Binding(0, bytes, index, of); };
-  fbs::Binding embedded = arena(64, block), mixed = arena(64 + block, block);
-  fbs::Binding tokens = whole(BindingKind::Input, Tokens, rows * 4), span = whole(BindingKind::Input, Span, 8);
+  uint32_t partRows = rows / parts;
+  uint64_t partBlock = block / parts;
   fbs::Binding head = whole(BindingKind::Parameter, Head, toyVocab * rowBytes);
-  fbs::Binding logits = whole(BindingKind::Output, 0, (options.logitsAll ? rows : 1) * toyVocab * 4);
-
-  b.launch("embed", "toy_embed", rows,
-           {tokens, span, whole(BindingKind::Parameter, Embedding, toyVocab * rowBytes), embedded});
-  if (mtp) {
-    b.launch("mtp.mix", "toy_mtp", 1,
-             {span, whole(BindingKind::Input, Positions, rows * 4), embedded,
-              whole(BindingKind::Input, HiddenIn, block), whole(BindingKind::State, MtpWindow, 4 * rowBytes), mixed});
-  } else {
-    b.tap("embed", embedded, DType::F32, {rows, toyWidth});
-    uint64_t cap4 = options.maxContext / 4 + 1, cap3 = options.maxContext / 3 + 1;
-    b.launch("layers.0.mix", "toy_mix", 1,
-             {span, embedded, whole(BindingKind::State, Window, 4 * rowBytes),
-              whole(BindingKind::State, Entries, cap4 * rowBytes), whole(BindingKind::State, Kv, 8 * rowBytes),
-              whole(BindingKind::State, Score, 8 * rowBytes), whole(BindingKind::State, PlainEntries, cap3 * rowBytes),
-              whole(BindingKind::State, PlainKv, 3 * rowBytes), whole(BindingKind::State, PlainScore, 3 * rowBytes),
-              whole(BindingKind::Parameter, Experts, 0), whole(BindingKind::TableOffsets, Experts, 32),
-              whole(BindingKind::Parameter, Stacked, 0), whole(BindingKind::TableOffsets, Stacked, 32),
-              whole(BindingKind::Parameter, Bias, toyWidth * 2), mixed});
-    // The residual, in the shape that a model gives it; decode leaves out the row.
-    b.tap("layers.0", mixed, DType::F32,
-          rows == 1 ? std::vector<uint64_t>{toyStreams, toyWidth / toyStreams}
-                    : std::vector<uint64_t>{rows, toyStreams, toyWidth / toyStreams});
-    if (options.mtp)
-      b.launch("hidden", "toy_hidden", rows, {span, mixed, whole(BindingKind::Output, 1, block)});
-    fbs::LaunchT &count = b.launch("count", "toy_count", 5, {arena(0, 4)});
-    count.zero.push_back(arena(0, 4));
-    if (rows != 1) {
-      b.tap("count", arena(0, rows * 4), DType::I32, {rows});
-      b.tap("prefill.bits", arena(64 + block, rows * 2), DType::BF16, {rows});
+  // The toy's kernels know one sequence: every slot has launches of its own.
+  for (; slot != parts; ++slot) {
+    fbs::Binding embedded = arena(64 + slot * partBlock, partBlock);
+    fbs::Binding mixed = arena(64 + block + slot * partBlock, partBlock);
+    fbs::Binding tokens = part(BindingKind::Input, Tokens, partRows * 4), span = part(BindingKind::Input, Span, 8);
+    fbs::Binding logits = part(BindingKind::Output, 0, (allLogits ? partRows : 1) * toyVocab * 4);
+    b.launch("embed", "toy_embed", partRows,
+             {tokens, span, whole(BindingKind::Parameter, Embedding, toyVocab * rowBytes), embedded});
+    if (mtp) {
+      b.launch("mtp.mix", "toy_mtp", 1,
+               {span, part(BindingKind::Input, Positions, partRows * 4), embedded,
+                part(BindingKind::Input, HiddenIn, partBlock), part(BindingKind::State, MtpWindow, 4 * rowBytes),
+                mixed});
+    } else {
+      if (slot + 1 == parts)
+        b.tap("embed", arena(64, block), DType::F32, {rows, toyWidth});
+      uint64_t cap4 = options.maxContext / 4 + 1, cap3 = options.maxContext / 3 + 1;
+      b.launch("layers.0.mix", "toy_mix", 1,
+               {span, embedded, part(BindingKind::State, Window, 4 * rowBytes),
+                part(BindingKind::State, Entries, cap4 * rowBytes), part(BindingKind::State, Kv, 8 * rowBytes),
+                part(BindingKind::State, Score, 8 * rowBytes), part(BindingKind::State, PlainEntries, cap3 * rowBytes),
+                part(BindingKind::State, PlainKv, 3 * rowBytes), part(BindingKind::State, PlainScore, 3 * rowBytes),
+                whole(BindingKind::Parameter, Experts, 0), whole(BindingKind::TableOffsets, Experts, 32),
+                whole(BindingKind::Parameter, Stacked, 0), whole(BindingKind::TableOffsets, Stacked, 32),
+                whole(BindingKind::Parameter, Bias, toyWidth * 2), mixed});
+      // The residual, in the shape that a model gives it; decode of one slot leaves out the row.
+      if (slot + 1 == parts)
+        b.tap("layers.0", arena(64 + block, block), DType::F32,
+              rows == 1 ? std::vector<uint64_t>{toyStreams, toyWidth / toyStreams}
+                        : std::vector<uint64_t>{rows, toyStreams, toyWidth / toyStreams});
+      if (options.mtp)
+        b.launch("hidden", "toy_hidden", partRows, {span, mixed, part(BindingKind::Output, 1, partBlock)});
+      fbs::LaunchT &count = b.launch("count", "toy_count", 5, {arena(0, 4)});
+      count.zero.push_back(arena(0, 4));
+      if (!decode) {
+        b.tap("count", arena(0, rows * 4), DType::I32, {rows});
+        b.tap("prefill.bits", arena(64 + block, rows * 2), DType::BF16, {rows});
+      }
     }
+    if (allLogits)
+      b.launch("head", "toy_head_all", partRows, {span, mixed, head, logits});
+    else
+      b.launch("head", "toy_head_last", toyVocab / 8, {span, mixed, head, logits});
   }
-  if (options.logitsAll)
-    b.launch("head", "toy_head_all", rows, {span, mixed, head, logits});
-  else
-    b.launch("head", "toy_head_last", toyVocab / 8, {span, mixed, head, logits});
   b.finish();
 }
 
@@ -307,6 +322,7 @@ std::unique_ptr<fbs::ModuleT> toyModule(const ToyOptions &options) {
   module->model->layers = 1;
   module->model->max_context = options.maxContext;
   module->model->logits_all = options.logitsAll;
+  module->model->slots = options.slots;
   module->model->mtp = options.mtp;
 
   auto &parameters = module->parameters;
@@ -337,11 +353,11 @@ std::unique_ptr<fbs::ModuleT> toyModule(const ToyOptions &options) {
   std::string code = kernelImage();
   image->data.assign(code.begin(), code.end());
   target->images.push_back(std::move(image));
-  addEntry(*target, options, EntryKind::Decode, 1);
+  addEntry(*target, options, EntryKind::Decode, options.slots);
   for (uint32_t bucket : options.buckets)
     addEntry(*target, options, EntryKind::Prefill, bucket);
   if (options.mtp) {
-    addEntry(*target, options, EntryKind::MtpDecode, 1);
+    addEntry(*target, options, EntryKind::MtpDecode, options.slots);
     for (uint32_t bucket : options.buckets)
       addEntry(*target, options, EntryKind::MtpPrefill, bucket);
   }

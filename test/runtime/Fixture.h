@@ -67,6 +67,7 @@ struct ToyOptions {
   bool mtp = true;
   uint64_t maxContext = toyContext;
   std::vector<uint32_t> buckets = {4, 8};
+  uint32_t slots = 1;
 };
 
 /// The module as an editable tree.

@@ -443,6 +443,98 @@ TEST_F(CliTest, ChunkAndThreadsTakeEffect) {
   }
 }
 
+TEST_F(CliTest, Slots) {
+  writeText(module, moduleBytes(*toyModule({.slots = 3})));
+  std::vector<std::vector<int32_t>> prompts = {randomTokens(61, 9), randomTokens(62, 1), randomTokens(63, 14)}, all;
+  std::vector<std::string> arguments = {"--generate=6"};
+  std::string want;
+  for (size_t slot = 0; slot != 3; ++slot) {
+    std::vector<int32_t> more = continuation(prompts[slot], 6);
+    all.push_back(prompts[slot]);
+    all[slot].insert(all[slot].end(), more.begin(), more.end());
+    want += "tokens of slot " + std::to_string(slot) + ":";
+    for (int32_t token : more)
+      want += " " + std::to_string(token);
+    want += "\n";
+    std::string file = dir / std::to_string(slot);
+    writeNpy(file + ".e", Reference(weightData).logits(all[slot]));
+    for (const std::string &option :
+         {tokenList(prompts[slot]), "--logits=" + file + ".l", "--mtp-logits=" + file + ".m",
+          "--save-state=" + file + ".s", "--expect=" + file + ".e", "--taps-out=" + file + ".t"})
+      arguments.push_back(option);
+  }
+  arguments.push_back("--check=maxrel:1e-5");
+  arguments.push_back("--taps=layers.0");
+  Outcome outcome = toy(arguments);
+  ASSERT_EQ(outcome.exit, 0) << outcome.err << outcome.out;
+  EXPECT_EQ(outcome.out.substr(0, want.size()), want);
+  for (const char *piece : {"logits of slot 0: largest", "over 15 rows: ok", "logits of slot 1: largest",
+                            "over 7 rows: ok", "logits of slot 2: largest", "over 20 rows: ok"})
+    EXPECT_NE(outcome.out.find(piece), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.err.find("state: 5280 bytes for 3 slots (cache 3168, compressor rows 2112)"), std::string::npos)
+      << outcome.err;
+  EXPECT_TRUE(leftovers().empty());
+
+  // Each file is that of a run of the sequence alone, in slot 0.
+  for (size_t slot = 0; slot != 3; ++slot) {
+    std::string file = dir / std::to_string(slot), alone = dir / "alone";
+    Outcome single =
+        toy({tokenList(prompts[slot]), "--generate=6", "--logits=" + alone + ".l", "--mtp-logits=" + alone + ".m",
+             "--save-state=" + alone + ".s", "--taps=layers.0", "--taps-out=" + alone + ".t"});
+    ASSERT_EQ(single.exit, 0) << single.err;
+    for (const char *kind : {".l", ".m", ".s", ".t"})
+      EXPECT_EQ(readText(file + kind), readText(alone + kind)) << slot << kind;
+  }
+
+  // The states go on, in another order of slots.
+  Outcome onward = toy({"--tokens=5,6", "--tokens=7", "--load-state=" + (dir / "2.s"), "--load-state=" + (dir / "0.s"),
+                        "--logits=" + (dir / "a.l"), "--logits=" + (dir / "b.l")});
+  ASSERT_EQ(onward.exit, 0) << onward.err;
+  for (auto [file, history, more] :
+       {std::tuple("a.l", all[2], std::vector<int32_t>{5, 6}), std::tuple("b.l", all[0], std::vector<int32_t>{7})}) {
+    history.insert(history.end(), more.begin(), more.end());
+    auto rows = Reference(weightData).logits(history);
+    std::string bytes = readText(dir / file);
+    auto array = parseNpy(bytesOf(bytes));
+    ASSERT_TRUE(array);
+    ASSERT_EQ(array->shape, (std::vector<uint64_t>{more.size(), toyVocab}));
+    float value;
+    std::memcpy(&value, array->data.data() + (more.size() - 1) * toyVocab * 4, 4);
+    EXPECT_NEAR(value, rows.back()[0], 1e-4);
+  }
+  expectExit(toy({"--tokens=1", "--tokens=2", "--tokens=3", "--tokens=4"}), 1,
+             "4 token lists for 3 slots; compile the module with --slots=4");
+  expectExit(toy({"--tokens=1", "--tokens=99"}), 1, "token 99 (number 0 of slot 1) is outside the vocabulary");
+  expectExit(toy({"--tokens=1", tokenList(std::vector<int32_t>(39, 1)), "--generate=2"}), 1,
+             "a prompt of slot 1 of 39 and 2 generated tokens from position 0 exceed");
+  // A comparison that fails in one slot fails the run.
+  auto wrong = Reference(weightData).logits(prompts[2]);
+  wrong[3][4] += 1;
+  writeNpy(dir / "w.e", wrong);
+  writeNpy(dir / "r.e", Reference(weightData).logits(prompts[0]));
+  expectExit(toy({tokenList(prompts[0]), tokenList(prompts[2]), "--expect=" + (dir / "r.e"),
+                  "--expect=" + (dir / "w.e"), "--check=maxrel:1e-5"}),
+             4, "logits of slot 1: largest");
+  writeText(module, moduleBytes(*toyModule()));
+  expectExit(toy({"--tokens=1", "--tokens=2"}), 1, "2 token lists for 1 slot; compile the module with --slots=2");
+}
+
+TEST_F(CliTest, SlotsSampleApart) {
+  writeText(module, moduleBytes(*toyModule({.slots = 2})));
+  std::vector<std::string> more = {"--generate=12", "--temperature=3"};
+  auto sample = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    Outcome outcome = toy(arguments);
+    EXPECT_EQ(outcome.exit, 0) << outcome.err;
+    return outcome.out;
+  };
+  std::string both = sample({"--tokens=1,2,3", "--tokens=1,2,3", "--seed=4"});
+  std::string first = sample({"--tokens=1,2,3", "--seed=4"}), second = sample({"--tokens=1,2,3", "--seed=5"});
+  EXPECT_NE(first, second);
+  auto list = [](const std::string &line) { return line.substr(line.find(':')); };
+  EXPECT_EQ(both, "tokens of slot 0" + list(first) + "tokens of slot 1" + list(second));
+}
+
 TEST_F(CliTest, UsageErrors) {
   struct Usage {
     std::vector<std::string> arguments;
@@ -471,6 +563,10 @@ TEST_F(CliTest, UsageErrors) {
       {{module, weights, "--tokens=1", "--expect=x", "--check=maxrel:x"}, "--check=maxrel:x is neither"},
       {{module, weights, "--tokens=1", "--expect=x", "--check=cosine:0.9"}, "--check=cosine:0.9 is neither"},
       {{module, weights, "--tokens=1", "--expect=x", "--check=cosine:median=0.9,share=1"}, "is neither"},
+      {{module, weights, "--tokens=1", "--tokens=2", "--logits=x"}, "--logits is given 1 times for 2 sequences"},
+      {{module, weights, "--tokens=1", "--save-state=x", "--save-state=y"}, "--save-state is given 2 times for 1 seq"},
+      {{module, weights, "--tokens=1", "--tokens=2", "--expect=x", "--check=maxrel:1"}, "--expect is given 1 times"},
+      {{module, "--case=x", "--logits=x", "--logits=y"}, "--logits is given 2 times for 1 sequences"},
       {{module, "--case=x", "--tokens=1"}, "--tokens cannot be combined with --case"},
       {{module, "--case=x", weights}, "--weights cannot be combined with --case"},
   };
@@ -869,6 +965,9 @@ TEST_F(CliTest, DumpText) {
         "image      Elf x86-64", "entry prefill_8 (Prefill, 8 rows): 5 launches", "layers.0.mix = toy_mix_1",
         "phase toy_mix grid 1x1x1", "TableOffsets experts[0+32]", "tap layers.0 F32 [8, 2, 4] after launch 1"})
     EXPECT_NE(outcome.out.find(piece), std::string::npos) << piece << "\n" << outcome.out;
+  writeText(dir / "slots.v4m", moduleBytes(*toyModule({.slots = 3})));
+  expectExit(runTool(V4_DUMP, {dir / "slots.v4m"}), 0, "state 8, 1760 bytes per slot, 5280 bytes in all");
+  expectExit(runTool(V4_DUMP, {dir / "slots.v4m"}), 0, "max context 40, slots 3, end token -1");
   expectExit(runTool(V4_DUMP, {dir / "absent"}), 1, "cannot open");
   expectExit(runTool(V4_DUMP, {}), 2, "missing argument");
   writeText(dir / "cut.v4m", readText(module).substr(0, 500));
@@ -883,6 +982,7 @@ TEST_F(CliTest, DumpJson) {
   EXPECT_EQ(root->find("schema")->string, "v4-dump");
   EXPECT_EQ(root->find("provenance")->find("numerics")->string, "f32");
   EXPECT_EQ(root->find("model")->find("max_context")->number, 40u);
+  EXPECT_EQ(root->find("model")->find("slots")->number, 1u);
   EXPECT_EQ(root->find("model")->find("experts_per_token")->number, 0u);
   EXPECT_EQ(root->find("parameters")->elements.size(), 5u);
   EXPECT_EQ(root->find("parameters")->elements[2].find("source")->find("stride")->number, 64u);

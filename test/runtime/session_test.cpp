@@ -17,7 +17,7 @@ using namespace v4::test;
 
 namespace {
 
-/// Everything that a session reports.
+/// Everything that a session reports: of slot 0 here, of the others in `others`; launches belong to no slot.
 struct Recording {
   std::map<uint64_t, std::vector<float>> logits, mtpLogits;
   struct Tap {
@@ -28,6 +28,9 @@ struct Recording {
   std::map<std::string, Tap> taps;
   std::vector<std::string> launches; // "entry/launch"
   std::vector<v4_launch_event> events;
+
+  Recording &of(uint32_t slot) { return slot == 0 ? *this : others[slot]; }
+  std::map<uint32_t, Recording> others;
 };
 
 class SessionTest : public testing::Test {
@@ -58,14 +61,14 @@ protected:
     v4_observer observer = {};
     observer.struct_size = sizeof observer;
     observer.user = recording;
-    observer.logits = [](void *user, uint64_t position, const float *row, size_t vocab) {
-      static_cast<Recording *>(user)->logits[position].assign(row, row + vocab);
+    observer.logits = [](void *user, uint32_t slot, uint64_t position, const float *row, size_t vocab) {
+      static_cast<Recording *>(user)->of(slot).logits[position].assign(row, row + vocab);
     };
-    observer.mtp_logits = [](void *user, uint64_t position, const float *row, size_t vocab) {
-      static_cast<Recording *>(user)->mtpLogits[position].assign(row, row + vocab);
+    observer.mtp_logits = [](void *user, uint32_t slot, uint64_t position, const float *row, size_t vocab) {
+      static_cast<Recording *>(user)->of(slot).mtpLogits[position].assign(row, row + vocab);
     };
     observer.tap = [](void *user, const v4_tap_event *event) {
-      Recording::Tap &tap = static_cast<Recording *>(user)->taps[event->name];
+      Recording::Tap &tap = static_cast<Recording *>(user)->of(event->slot).taps[event->name];
       tap.dtype = event->dtype;
       tap.rowShape.assign(event->row_shape, event->row_shape + event->row_rank);
       for (size_t i = 0; i != event->rows; ++i)
@@ -120,13 +123,13 @@ TEST_F(SessionTest, LogitsMatchTheReference) {
   std::vector<int32_t> tokens = randomTokens(1, 33);
   Recording recording;
   v4_session *s = session(1, 0, &recording);
-  EXPECT_EQ(v4_session_logits(s), nullptr);
-  ASSERT_V4_OK(v4_session_append(s, tokens.data(), tokens.size()));
-  EXPECT_EQ(v4_session_position(s), 33u);
+  EXPECT_EQ(v4_session_logits(s, 0), nullptr);
+  ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), tokens.size()));
+  EXPECT_EQ(v4_session_position(s, 0), 33u);
   Reference reference(weightData);
   expectRows(recording.logits, reference.logits(tokens));
   expectRows(recording.mtpLogits, reference.mtpLogits(tokens));
-  EXPECT_EQ(std::memcmp(v4_session_logits(s), recording.logits[32].data(), toyVocab * 4), 0);
+  EXPECT_EQ(std::memcmp(v4_session_logits(s, 0), recording.logits[32].data(), toyVocab * 4), 0);
 }
 
 TEST_F(SessionTest, ChunksGiveTheSame) {
@@ -138,14 +141,14 @@ TEST_F(SessionTest, ChunksGiveTheSame) {
     SCOPED_TRACE(chunk);
     Recording recording;
     v4_session *s = session(1, chunk, &recording);
-    ASSERT_V4_OK(v4_session_append(s, tokens.data(), tokens.size()));
+    ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), tokens.size()));
     expectRows(recording.logits, wanted);
     expectRows(recording.mtpLogits, wantedMtp);
   }
   Recording recording; // and any split into calls
   v4_session *s = session(1, 0, &recording);
   for (size_t at = 0, step = 1; at != tokens.size(); at += step, step = std::min<size_t>(step + 3, tokens.size() - at))
-    ASSERT_V4_OK(v4_session_append(s, tokens.data() + at, step));
+    ASSERT_V4_OK(v4_session_append(s, 0, tokens.data() + at, step));
   expectRows(recording.logits, wanted);
   expectRows(recording.mtpLogits, wantedMtp);
 }
@@ -172,7 +175,7 @@ TEST_F(SessionTest, BucketsAreTheSmallestThatFits) {
   for (const Want &want : wants) {
     Recording recording;
     v4_session *s = session(1, want.chunk, &recording, {}, /*events=*/true);
-    ASSERT_V4_OK(v4_session_append(s, tokens.data(), want.count));
+    ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), want.count));
     std::vector<std::string> entries;
     for (const std::string &launch : recording.launches)
       if (launch.ends_with("/embed"))
@@ -188,7 +191,7 @@ TEST_F(SessionTest, ThreadsChangeNoBit) {
   for (uint32_t threads : {1u, 2u, 3u, 8u}) {
     Recording recording;
     v4_session *s = session(threads, 0, &recording);
-    ASSERT_V4_OK(v4_session_append(s, tokens.data(), tokens.size()));
+    ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), tokens.size()));
     if (threads == 1)
       first = recording.logits;
     ASSERT_EQ(recording.logits.size(), first.size());
@@ -202,7 +205,7 @@ TEST_F(SessionTest, LastLogitsOnly) {
   std::vector<int32_t> tokens = randomTokens(5, 14);
   Recording recording;
   v4_session *s = session(2, 0, &recording);
-  ASSERT_V4_OK(v4_session_append(s, tokens.data(), tokens.size()));
+  ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), tokens.size()));
   auto wanted = Reference(weightData).logits(tokens);
   std::set<uint64_t> positions;
   for (auto &[position, row] : recording.logits) {
@@ -222,12 +225,12 @@ TEST_F(SessionTest, ResetStartsOver) {
   Recording recording;
   v4_session *s = session(1, 0, &recording);
   std::vector<int32_t> other = randomTokens(60, 20);
-  ASSERT_V4_OK(v4_session_append(s, other.data(), other.size()));
-  ASSERT_V4_OK(v4_session_reset(s));
-  EXPECT_EQ(v4_session_position(s), 0u);
-  EXPECT_EQ(v4_session_logits(s), nullptr);
+  ASSERT_V4_OK(v4_session_append(s, 0, other.data(), other.size()));
+  ASSERT_V4_OK(v4_session_reset(s, 0));
+  EXPECT_EQ(v4_session_position(s, 0), 0u);
+  EXPECT_EQ(v4_session_logits(s, 0), nullptr);
   recording = {};
-  ASSERT_V4_OK(v4_session_append(s, tokens.data(), tokens.size()));
+  ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), tokens.size()));
   expectRows(recording.logits, Reference(weightData).logits(tokens));
 }
 
@@ -236,20 +239,20 @@ TEST_F(SessionTest, LimitsAreErrorsBeforeAnythingChanges) {
   std::vector<int32_t> tokens = randomTokens(7, toyContext + 1);
   Recording recording;
   v4_session *s = session(1, 0, &recording);
-  EXPECT_V4_FAILS(v4_session_append(s, tokens.data(), tokens.size()), V4_INVALID,
+  EXPECT_V4_FAILS(v4_session_append(s, 0, tokens.data(), tokens.size()), V4_INVALID,
                   "41 tokens at position 0 exceed the module's max_context of 40");
-  EXPECT_V4_FAILS(v4_session_append(s, tokens.data(), 0), V4_MISUSE, "no tokens");
+  EXPECT_V4_FAILS(v4_session_append(s, 0, tokens.data(), 0), V4_MISUSE, "no tokens");
   for (int32_t bad : {-1, 32, INT32_MIN, INT32_MAX}) {
     std::vector<int32_t> copy(tokens.begin(), tokens.begin() + 10);
     copy[9] = bad;
-    EXPECT_V4_FAILS(v4_session_append(s, copy.data(), copy.size()), V4_INVALID,
+    EXPECT_V4_FAILS(v4_session_append(s, 0, copy.data(), copy.size()), V4_INVALID,
                     "token " + std::to_string(bad) + " (number 9) is outside the vocabulary of 32");
   }
-  EXPECT_EQ(v4_session_position(s), 0u);
+  EXPECT_EQ(v4_session_position(s, 0), 0u);
   EXPECT_TRUE(recording.logits.empty());
-  ASSERT_V4_OK(v4_session_append(s, tokens.data(), toyContext)); // exactly full
+  ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), toyContext)); // exactly full
   expectRows(recording.logits, Reference(weightData).logits({tokens.begin(), tokens.end() - 1}));
-  EXPECT_V4_FAILS(v4_session_append(s, tokens.data(), 1), V4_INVALID, "1 tokens at position 40");
+  EXPECT_V4_FAILS(v4_session_append(s, 0, tokens.data(), 1), V4_INVALID, "1 tokens at position 40");
 }
 
 TEST_F(SessionTest, StateFileRoundTrip) {
@@ -262,19 +265,19 @@ TEST_F(SessionTest, StateFileRoundTrip) {
     SCOPED_TRACE(split);
     std::string path = dir / ("state-" + std::to_string(split));
     v4_session *first = session(1);
-    ASSERT_V4_OK(v4_session_append(first, tokens.data(), split));
-    ASSERT_V4_OK(v4_session_save(first, path.c_str()));
+    ASSERT_V4_OK(v4_session_append(first, 0, tokens.data(), split));
+    ASSERT_V4_OK(v4_session_save(first, 0, path.c_str()));
 
     Recording recording;
     v4_session *second = session(2, 3, &recording);
     std::vector<int32_t> other = randomTokens(80, 11); // leaves something behind that loading must replace
-    ASSERT_V4_OK(v4_session_append(second, other.data(), other.size()));
+    ASSERT_V4_OK(v4_session_append(second, 0, other.data(), other.size()));
     recording = {};
-    ASSERT_V4_OK(v4_session_load(second, path.c_str()));
-    EXPECT_EQ(v4_session_position(second), split);
-    EXPECT_EQ(v4_session_logits(second), nullptr);
-    EXPECT_TRUE(v4_session_mtp_active(second));
-    ASSERT_V4_OK(v4_session_append(second, tokens.data() + split, tokens.size() - split));
+    ASSERT_V4_OK(v4_session_load(second, 0, path.c_str()));
+    EXPECT_EQ(v4_session_position(second, 0), split);
+    EXPECT_EQ(v4_session_logits(second, 0), nullptr);
+    EXPECT_TRUE(v4_session_mtp_active(second, 0));
+    ASSERT_V4_OK(v4_session_append(second, 0, tokens.data() + split, tokens.size() - split));
     expectRows(recording.logits, wanted, split);
     expectRows(recording.mtpLogits, wantedMtp, split - 1);
   }
@@ -286,9 +289,9 @@ TEST_F(SessionTest, StateFileHasTheDocumentedForm) {
   std::map<std::string, std::string> chunked;
   for (uint32_t chunk : {0u, 1u, 5u}) {
     v4_session *s = session(1, chunk);
-    ASSERT_V4_OK(v4_session_append(s, tokens.data(), tokens.size()));
+    ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), tokens.size()));
     std::string path = dir / "state";
-    ASSERT_V4_OK(v4_session_save(s, path.c_str()));
+    ASSERT_V4_OK(v4_session_save(s, 0, path.c_str()));
     auto file = SafetensorsFile::open(path);
     ASSERT_TRUE(file) << file.takeStatus().message();
     std::map<std::string, std::pair<std::string, std::string>> got;
@@ -341,8 +344,8 @@ protected:
     tokens = randomTokens(10, 10);
     saved = dir / "saved";
     v4_session *s = session();
-    ASSERT_V4_OK(v4_session_append(s, tokens.data(), tokens.size()));
-    ASSERT_V4_OK(v4_session_save(s, saved.c_str()));
+    ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), tokens.size()));
+    ASSERT_V4_OK(v4_session_save(s, 0, saved.c_str()));
     auto file = SafetensorsFile::open(saved);
     ASSERT_TRUE(file);
     for (const TensorInfo &tensor : file->tensors()) {
@@ -362,7 +365,7 @@ protected:
 
   v4_status *loadEdited(v4_session *s) {
     writeText(dir / "edited", safetensorsFile(tensors));
-    return v4_session_load(s, (dir / "edited").c_str());
+    return v4_session_load(s, 0, (dir / "edited").c_str());
   }
 
   static void store(TensorData &tensor, size_t index, float value) {
@@ -384,13 +387,13 @@ TEST_F(StateFileTest, DeadRowsAreIgnored) {
   ASSERT_V4_OK(loadEdited(s));
   std::vector<int32_t> more = randomTokens(11, 12), all = tokens;
   all.insert(all.end(), more.begin(), more.end());
-  ASSERT_V4_OK(v4_session_append(s, more.data(), more.size()));
+  ASSERT_V4_OK(v4_session_append(s, 0, more.data(), more.size()));
   expectRows(recording.logits, Reference(weightData).logits(all), 10);
 }
 
 TEST_F(StateFileTest, EveryDefectIsNamed) {
   v4_session *s = session();
-  ASSERT_V4_OK(v4_session_append(s, tokens.data(), 3));
+  ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), 3));
   auto original = tensors;
   auto defect = [&](const char *text, auto edit) {
     tensors = original;
@@ -412,19 +415,19 @@ TEST_F(StateFileTest, EveryDefectIsNamed) {
   defect("position -1 is negative", [&] { tensor("position").bytes = std::string(8, '\xFF'); });
   defect("a state of 41 tokens exceeds the module's max_context of 40", [&] { tensor("position").bytes[0] = 41; });
   defect("state tensor 'mtp.hidden' is F32 [8], expected F32 [2, 4]", [&] { tensor("mtp.hidden").shape = {8}; });
-  EXPECT_EQ(v4_session_position(s), 3u) << "a file of the wrong form must leave the session alone";
+  EXPECT_EQ(v4_session_position(s, 0), 3u) << "a file of the wrong form must leave the session alone";
 
   defect("state tensor 'layers.0.attn.window', row 2: NaN or infinity",
          [&] { store(tensor("layers.0.attn.window"), 2 * 8 + 5, NAN); });
-  EXPECT_EQ(v4_session_position(s), 0u);
+  EXPECT_EQ(v4_session_position(s, 0), 0u);
   defect("row 5: NaN or infinity", [&] { store(tensor("layers.0.attn.compressor.score_rows"), 5 * 8, -INFINITY); });
   defect("'mtp.hidden' holds NaN or infinity", [&] { store(tensor("mtp.hidden"), 3, INFINITY); });
-  EXPECT_EQ(v4_session_position(s), 0u);
+  EXPECT_EQ(v4_session_position(s, 0), 0u);
   Recording unused;
-  ASSERT_V4_OK(v4_session_append(s, tokens.data(), 3)); // and it still works
+  ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), 3)); // and it still works
   writeText(dir / "edited", "short");
-  EXPECT_V4_FAILS(v4_session_load(s, (dir / "edited").c_str()), V4_INVALID, "edited: the file has 5 bytes");
-  EXPECT_V4_FAILS(v4_session_load(s, (dir / "absent").c_str()), V4_INVALID, "cannot open");
+  EXPECT_V4_FAILS(v4_session_load(s, 0, (dir / "edited").c_str()), V4_INVALID, "edited: the file has 5 bytes");
+  EXPECT_V4_FAILS(v4_session_load(s, 0, (dir / "absent").c_str()), V4_INVALID, "cannot open");
 }
 
 TEST_F(StateFileTest, WithoutTheResidualMtpStops) {
@@ -432,21 +435,21 @@ TEST_F(StateFileTest, WithoutTheResidualMtpStops) {
   Recording recording;
   v4_session *s = session(1, 0, &recording);
   ASSERT_V4_OK(loadEdited(s));
-  EXPECT_FALSE(v4_session_mtp_active(s));
+  EXPECT_FALSE(v4_session_mtp_active(s, 0));
   std::vector<int32_t> more = randomTokens(12, 5), all = tokens;
   all.insert(all.end(), more.begin(), more.end());
-  ASSERT_V4_OK(v4_session_append(s, more.data(), more.size()));
+  ASSERT_V4_OK(v4_session_append(s, 0, more.data(), more.size()));
   EXPECT_TRUE(recording.mtpLogits.empty());
   expectRows(recording.logits, Reference(weightData).logits(all), 10);
-  ASSERT_V4_OK(v4_session_reset(s));
-  EXPECT_TRUE(v4_session_mtp_active(s));
+  ASSERT_V4_OK(v4_session_reset(s, 0));
+  EXPECT_TRUE(v4_session_mtp_active(s, 0));
 }
 
 TEST_F(StateFileTest, SaveFailsCleanly) {
   v4_session *s = session();
-  EXPECT_V4_FAILS(v4_session_save(s, dir.path.c_str()), V4_INVALID, "it is a directory");
-  EXPECT_V4_FAILS(v4_session_save(s, (dir / "no/such").c_str()), V4_INVALID, "No such file");
-  EXPECT_V4_FAILS(v4_session_save(s, "/dev/full"), V4_ENVIRONMENT, "cannot write '/dev/full'");
+  EXPECT_V4_FAILS(v4_session_save(s, 0, dir.path.c_str()), V4_INVALID, "it is a directory");
+  EXPECT_V4_FAILS(v4_session_save(s, 0, (dir / "no/such").c_str()), V4_INVALID, "No such file");
+  EXPECT_V4_FAILS(v4_session_save(s, 0, "/dev/full"), V4_ENVIRONMENT, "cannot write '/dev/full'");
 }
 
 TEST_F(SessionTest, FillTakesComputedValues) {
@@ -454,9 +457,9 @@ TEST_F(SessionTest, FillTakesComputedValues) {
   std::vector<int32_t> tokens = randomTokens(13, 9);
   // The state after 9 tokens, read back from a file, is handed over through the callback.
   v4_session *first = session();
-  ASSERT_V4_OK(v4_session_append(first, tokens.data(), tokens.size()));
+  ASSERT_V4_OK(v4_session_append(first, 0, tokens.data(), tokens.size()));
   std::string path = dir / "state";
-  ASSERT_V4_OK(v4_session_save(first, path.c_str()));
+  ASSERT_V4_OK(v4_session_save(first, 0, path.c_str()));
   auto file = SafetensorsFile::open(path);
   ASSERT_TRUE(file);
   Recording recording;
@@ -468,16 +471,16 @@ TEST_F(SessionTest, FillTakesComputedValues) {
     ASSERT_LE((first + count) * 4, tensor->end - tensor->begin);
     std::memcpy(out, from.bytes(*tensor).data() + first * 4, count * 4);
   };
-  ASSERT_V4_OK(v4_session_fill(second, 9, source, &*file));
-  EXPECT_EQ(v4_session_position(second), 9u);
-  EXPECT_FALSE(v4_session_mtp_active(second));
+  ASSERT_V4_OK(v4_session_fill(second, 0, 9, source, &*file));
+  EXPECT_EQ(v4_session_position(second, 0), 9u);
+  EXPECT_FALSE(v4_session_mtp_active(second, 0));
   std::vector<int32_t> more = randomTokens(14, 9), all = tokens;
   all.insert(all.end(), more.begin(), more.end());
-  ASSERT_V4_OK(v4_session_append(second, more.data(), more.size()));
+  ASSERT_V4_OK(v4_session_append(second, 0, more.data(), more.size()));
   expectRows(recording.logits, Reference(weightData).logits(all), 9);
   auto nan = [](void *, const char *, uint64_t, size_t count, float *out) { std::fill_n(out, count, NAN); };
-  EXPECT_V4_FAILS(v4_session_fill(second, 9, nan, nullptr), V4_INVALID, "NaN or infinity");
-  EXPECT_V4_FAILS(v4_session_fill(second, 41, nan, nullptr), V4_INVALID, "max_context");
+  EXPECT_V4_FAILS(v4_session_fill(second, 0, 9, nan, nullptr), V4_INVALID, "NaN or infinity");
+  EXPECT_V4_FAILS(v4_session_fill(second, 0, 41, nan, nullptr), V4_INVALID, "max_context");
 }
 
 TEST_F(SessionTest, RandomWeightsAreThoseOfAFile) {
@@ -493,8 +496,8 @@ TEST_F(SessionTest, RandomWeightsAreThoseOfAFile) {
   auto lastLogits = [&](v4_weights *bound) {
     v4_session *made = nullptr;
     EXPECT_V4_OK(v4_session_create(module, bound, nullptr, &made));
-    EXPECT_V4_OK(v4_session_append(made, tokens.data(), tokens.size()));
-    std::vector<float> out(v4_session_logits(made), v4_session_logits(made) + toyVocab);
+    EXPECT_V4_OK(v4_session_append(made, 0, tokens.data(), tokens.size()));
+    std::vector<float> out(v4_session_logits(made, 0), v4_session_logits(made, 0) + toyVocab);
     v4_session_free(made);
     return out;
   };
@@ -528,7 +531,7 @@ TEST_F(SessionTest, TapsCoverEveryToken) {
     SCOPED_TRACE(chunk);
     Recording recording;
     v4_session *s = session(1, chunk, &recording, {"layers.*", "embed"});
-    ASSERT_V4_OK(v4_session_append(s, tokens.data(), tokens.size()));
+    ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), tokens.size()));
     ASSERT_EQ(recording.taps.size(), 2u);
     const Recording::Tap &tap = recording.taps["layers.0"];
     EXPECT_EQ(tap.dtype, "F32");
@@ -550,8 +553,8 @@ TEST_F(SessionTest, TapsOfSomeEntriesAndTypes) {
   std::vector<int32_t> tokens = randomTokens(16, 9); // 8 in a bucket, 1 in decode
   Recording recording;
   v4_session *s = session(2, 0, &recording, {"count", "*.bits"});
-  ASSERT_V4_OK(v4_session_append(s, tokens.data(), tokens.size()));
-  ASSERT_V4_OK(v4_session_append(s, tokens.data(), 2));
+  ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), tokens.size()));
+  ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), 2));
   EXPECT_EQ(recording.taps["count"].dtype, "I32");
   EXPECT_EQ(recording.taps["count"].positions.size(), 10u);
   int32_t counted[10];
@@ -586,7 +589,7 @@ TEST_F(SessionTest, EventsDescribeEveryLaunch) {
   Recording recording;
   v4_session *s = session(1, 0, &recording, {}, /*events=*/true);
   std::vector<int32_t> tokens = randomTokens(17, 4);
-  ASSERT_V4_OK(v4_session_append(s, tokens.data(), tokens.size()));
+  ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), tokens.size()));
   EXPECT_EQ(recording.launches,
             (std::vector<std::string>{"prefill_4/embed", "prefill_4/layers.0.mix", "prefill_4/hidden",
                                       "prefill_4/count", "prefill_4/head", "mtp_prefill_4/embed",
@@ -609,7 +612,7 @@ TEST_F(SessionTest, HandlesMayBeFreedInAnyOrder) {
   module = nullptr;
   weights = nullptr;
   std::vector<int32_t> tokens = randomTokens(18, 12);
-  ASSERT_V4_OK(v4_session_append(s, tokens.data(), tokens.size()));
+  ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), tokens.size()));
   expectRows(recording.logits, Reference(weightData).logits(tokens));
 }
 
@@ -627,6 +630,7 @@ TEST_F(SessionTest, ModuleInfo) {
   EXPECT_EQ(info.max_rows, 8u);
   EXPECT_EQ(info.logits_all, 1);
   EXPECT_EQ(info.mtp, 1);
+  EXPECT_EQ(info.slots, 1u);
   EXPECT_EQ(info.eos_token, -1);
   EXPECT_EQ(info.arena_bytes, 2 * 8 * 32 + 64u);
   EXPECT_EQ(info.state_cache_bytes, (4 + 11 + 14 + 4) * 32u);
@@ -661,11 +665,11 @@ TEST_F(SessionTest, MisuseIsAnError) {
   options.threads = 1;
   options.num_taps = 1;
   EXPECT_V4_FAILS(v4_session_create(module, weights, &options, &created), V4_MISUSE, "a tap is NULL");
-  EXPECT_V4_FAILS(v4_session_append(nullptr, nullptr, 0), V4_MISUSE, "session is NULL");
-  EXPECT_V4_FAILS(v4_session_reset(nullptr), V4_MISUSE, "session is NULL");
-  EXPECT_V4_FAILS(v4_session_save(nullptr, "x"), V4_MISUSE, "session is NULL");
-  EXPECT_V4_FAILS(v4_session_load(nullptr, "x"), V4_MISUSE, "session is NULL");
-  EXPECT_V4_FAILS(v4_session_fill(nullptr, 0, nullptr, nullptr), V4_MISUSE, "session is NULL");
+  EXPECT_V4_FAILS(v4_session_append(nullptr, 0, nullptr, 0), V4_MISUSE, "session is NULL");
+  EXPECT_V4_FAILS(v4_session_reset(nullptr, 0), V4_MISUSE, "session is NULL");
+  EXPECT_V4_FAILS(v4_session_save(nullptr, 0, "x"), V4_MISUSE, "session is NULL");
+  EXPECT_V4_FAILS(v4_session_load(nullptr, 0, "x"), V4_MISUSE, "session is NULL");
+  EXPECT_V4_FAILS(v4_session_fill(nullptr, 0, 0, nullptr, nullptr), V4_MISUSE, "session is NULL");
   std::string bytes = moduleBytes(*toyModule());
   v4_module_options moduleOptions = {sizeof moduleOptions, "gpu"};
   EXPECT_V4_FAILS(v4_module_load_memory(bytes.data(), bytes.size(), &moduleOptions, &other), V4_MISUSE,
@@ -692,6 +696,200 @@ TEST_F(SessionTest, TooMuchMemoryIsAnEnvironmentError) {
   load(*tree);
   v4_session *created = nullptr;
   EXPECT_V4_FAILS(v4_session_create(module, weights, nullptr, &created), V4_ENVIRONMENT, "for the arena");
+}
+
+// ---- Slots
+
+class SlotsTest : public SessionTest {
+protected:
+  static constexpr uint32_t slots = 3;
+
+  /// The state of a slot as the bytes of its file.
+  std::string stateOf(v4_session *s, uint32_t slot) {
+    std::string path = dir / "slot-state";
+    EXPECT_V4_OK(v4_session_save(s, slot, path.c_str()));
+    return readText(path);
+  }
+
+  static bool same(const std::vector<float> &a, const std::vector<float> &b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+  }
+};
+
+TEST_F(SlotsTest, EverySlotMatchesTheReference) {
+  load(ToyOptions{.slots = slots});
+  for (uint32_t chunk : {0u, 1u, 3u}) {
+    SCOPED_TRACE(chunk);
+    Recording recording;
+    v4_session *s = session(2, chunk, &recording);
+    // Prompts of different lengths, one of them begun by a step, then steps that some slots sit out.
+    std::vector<int32_t> all[slots] = {randomTokens(40, 33), randomTokens(41, 30), randomTokens(42, 20)};
+    size_t done[slots] = {13, 4, 0};
+    for (uint32_t slot : {1u, 0u})
+      ASSERT_V4_OK(v4_session_append(s, slot, all[slot].data(), done[slot]));
+    for (unsigned step = 0; done[0] + done[1] + done[2] != 83; ++step) {
+      int32_t tokens[slots] = {-1, -1, -1};
+      for (uint32_t slot = 0; slot != slots; ++slot)
+        if (done[slot] != all[slot].size() && (step + slot) % 4 != 0)
+          tokens[slot] = all[slot][done[slot]++];
+      if (tokens[0] >= 0 || tokens[1] >= 0 || tokens[2] >= 0)
+        ASSERT_V4_OK(v4_session_step(s, tokens, slots));
+    }
+    for (uint32_t slot = 0; slot != slots; ++slot) {
+      SCOPED_TRACE(slot);
+      EXPECT_EQ(v4_session_position(s, slot), all[slot].size());
+      expectRows(recording.of(slot).logits, Reference(weightData).logits(all[slot]));
+      expectRows(recording.of(slot).mtpLogits, Reference(weightData).mtpLogits(all[slot]));
+      EXPECT_EQ(
+          std::memcmp(v4_session_logits(s, slot), recording.of(slot).logits[all[slot].size() - 1].data(), toyVocab * 4),
+          0);
+    }
+  }
+}
+
+TEST_F(SlotsTest, LastLogitsOnly) {
+  load(ToyOptions{.logitsAll = false, .slots = slots});
+  Recording recording;
+  v4_session *s = session(1, 0, &recording);
+  std::vector<int32_t> a = randomTokens(43, 10), b = randomTokens(44, 10);
+  ASSERT_V4_OK(v4_session_append(s, 2, a.data(), 9));
+  ASSERT_V4_OK(v4_session_append(s, 1, b.data(), 9));
+  int32_t tokens[slots] = {-1, b[9], a[9]};
+  ASSERT_V4_OK(v4_session_step(s, tokens, slots));
+  EXPECT_EQ(v4_session_logits(s, 0), nullptr);
+  std::vector<float> wantA = Reference(weightData).logits(a)[9], wantB = Reference(weightData).logits(b)[9];
+  for (int v = 0; v != toyVocab; ++v) {
+    EXPECT_NEAR(v4_session_logits(s, 2)[v], wantA[v], 1e-4);
+    EXPECT_NEAR(v4_session_logits(s, 1)[v], wantB[v], 1e-4);
+  }
+}
+
+TEST_F(SlotsTest, OthersAreLeftAlone) {
+  load(ToyOptions{.slots = slots});
+  v4_session *s = session();
+  std::vector<int32_t> tokens = randomTokens(45, 40);
+  ASSERT_V4_OK(v4_session_append(s, 1, tokens.data(), 11));
+  std::string before = stateOf(s, 1), empty = stateOf(s, 2);
+  ASSERT_V4_OK(v4_session_append(s, 0, tokens.data(), 9));     // a bucket and decode
+  ASSERT_V4_OK(v4_session_append(s, 2, tokens.data() + 9, 5)); // beyond it
+  int32_t step[slots] = {3, -1, 4};
+  ASSERT_V4_OK(v4_session_step(s, step, slots));
+  EXPECT_EQ(stateOf(s, 1), before);
+  ASSERT_V4_OK(v4_session_reset(s, 2));
+  EXPECT_EQ(stateOf(s, 2), empty);
+  EXPECT_EQ(v4_session_position(s, 2), 0u);
+  EXPECT_EQ(stateOf(s, 1), before);
+  auto nan = [](void *, const char *, uint64_t, size_t count, float *out) { std::fill_n(out, count, NAN); };
+  EXPECT_V4_FAILS(v4_session_fill(s, 0, 9, nan, nullptr), V4_INVALID, "NaN or infinity");
+  EXPECT_EQ(v4_session_position(s, 0), 0u);
+  EXPECT_EQ(stateOf(s, 1), before);
+}
+
+TEST_F(SlotsTest, StepsEqualAppendsBitForBit) {
+  load(ToyOptions{.slots = slots});
+  std::vector<int32_t> tokens = randomTokens(46, 30);
+  Recording together, alone;
+  v4_session *a = session(1, 0, &together), *b = session(1, 0, &alone);
+  for (uint32_t slot = 0; slot != slots; ++slot)
+    ASSERT_V4_OK(v4_session_append(a, slot, tokens.data() + slot, 2 + 4 * slot));
+  ASSERT_V4_OK(v4_session_append(b, 2, tokens.data() + 2, 10));
+  for (int i = 0; i != 9; ++i) {
+    int32_t step[slots] = {tokens[i], tokens[i + 1], tokens[i + 12]};
+    ASSERT_V4_OK(v4_session_step(a, step, slots));
+    ASSERT_V4_OK(v4_session_append(b, 2, &step[2], 1));
+  }
+  ASSERT_EQ(together.of(2).logits.size(), 19u);
+  for (auto &[position, row] : together.of(2).logits)
+    EXPECT_TRUE(same(row, alone.of(2).logits[position])) << position;
+  EXPECT_EQ(stateOf(a, 2), stateOf(b, 2));
+}
+
+TEST_F(SlotsTest, StatesMoveBetweenSlots) {
+  load(ToyOptions{.slots = slots});
+  std::vector<int32_t> tokens = randomTokens(47, 24);
+  v4_session *first = session();
+  ASSERT_V4_OK(v4_session_append(first, 2, tokens.data(), 14));
+  std::string path = dir / "moved";
+  ASSERT_V4_OK(v4_session_save(first, 2, path.c_str()));
+  Recording recording;
+  v4_session *second = session(1, 0, &recording);
+  ASSERT_V4_OK(v4_session_load(second, 1, path.c_str()));
+  ASSERT_V4_OK(v4_session_append(second, 1, tokens.data() + 14, 10));
+  expectRows(recording.of(1).logits, Reference(weightData).logits(tokens), 14);
+  expectRows(recording.of(1).mtpLogits, Reference(weightData).mtpLogits(tokens), 13);
+  // And into a module with one slot.
+  v4_weights_free(weights);
+  v4_module_free(module);
+  load();
+  Recording single;
+  v4_session *third = session(1, 0, &single);
+  ASSERT_V4_OK(v4_session_load(third, 0, path.c_str()));
+  ASSERT_V4_OK(v4_session_append(third, 0, tokens.data() + 14, 10));
+  expectRows(single.logits, Reference(weightData).logits(tokens), 14);
+}
+
+TEST_F(SlotsTest, TapsNameTheSlot) {
+  load(ToyOptions{.slots = slots});
+  Recording recording;
+  v4_session *s = session(1, 0, &recording, {"layers.0"});
+  std::vector<int32_t> a = randomTokens(48, 6), b = randomTokens(49, 4);
+  ASSERT_V4_OK(v4_session_append(s, 0, a.data(), 4));
+  ASSERT_V4_OK(v4_session_append(s, 2, b.data(), 2));
+  for (int i = 0; i != 2; ++i) {
+    int32_t step[slots] = {a[4 + i], -1, b[2 + i]};
+    ASSERT_V4_OK(v4_session_step(s, step, slots));
+  }
+  EXPECT_TRUE(recording.of(1).taps.empty());
+  for (auto [slot, tokens] : {std::pair(0u, a), std::pair(2u, b)}) {
+    auto residual = Reference(weightData).hidden(tokens);
+    const Recording::Tap &tap = recording.of(slot).taps["layers.0"];
+    ASSERT_EQ(tap.positions.size(), tokens.size());
+    ASSERT_EQ(tap.data.size(), tokens.size() * 32);
+    for (size_t p = 0; p != tokens.size(); ++p) {
+      EXPECT_EQ(tap.positions[p], p);
+      float value;
+      std::memcpy(&value, tap.data.data() + p * 32 + 4, 4);
+      EXPECT_NEAR(value, residual[p][1], 1e-5) << slot << " " << p;
+    }
+  }
+}
+
+TEST_F(SlotsTest, LimitsAndMisuse) {
+  load(ToyOptions{.slots = slots});
+  Recording recording;
+  v4_session *s = session(1, 0, &recording);
+  std::vector<int32_t> tokens = randomTokens(50, toyContext);
+  const int32_t none[slots] = {-1, -1, -1}, bad[slots] = {1, -1, 32}, negative[slots] = {1, -2, -1};
+  EXPECT_V4_FAILS(v4_session_step(s, none, slots), V4_MISUSE, "no slot was given a token");
+  EXPECT_V4_FAILS(v4_session_step(s, none, 2), V4_MISUSE, "2 tokens for 3 slots");
+  EXPECT_V4_FAILS(v4_session_step(s, nullptr, slots), V4_MISUSE, "tokens is NULL");
+  EXPECT_V4_FAILS(v4_session_step(nullptr, none, slots), V4_MISUSE, "session is NULL");
+  EXPECT_V4_FAILS(v4_session_step(s, bad, slots), V4_INVALID, "token 32 (number 0 of slot 2) is outside");
+  EXPECT_V4_FAILS(v4_session_step(s, negative, slots), V4_INVALID, "token -2 (number 0 of slot 1)");
+  EXPECT_TRUE(recording.logits.empty()) << "nothing runs before all tokens are checked";
+  ASSERT_V4_OK(v4_session_append(s, 1, tokens.data(), toyContext));
+  const int32_t full[slots] = {1, 1, -1};
+  EXPECT_V4_FAILS(v4_session_step(s, full, slots), V4_INVALID, "1 tokens at position 40 of slot 1 exceed");
+  EXPECT_EQ(v4_session_position(s, 0), 0u);
+  const char *text = "there is no slot 3; the module has 3";
+  EXPECT_V4_FAILS(v4_session_append(s, 3, tokens.data(), 1), V4_MISUSE, text);
+  EXPECT_V4_FAILS(v4_session_reset(s, 3), V4_MISUSE, text);
+  EXPECT_V4_FAILS(v4_session_save(s, 3, "x"), V4_MISUSE, text);
+  EXPECT_V4_FAILS(v4_session_load(s, 3, "x"), V4_MISUSE, text);
+  EXPECT_V4_FAILS(v4_session_fill(s, UINT32_MAX, 0, nullptr, nullptr), V4_MISUSE, "there is no slot 4294967295");
+  EXPECT_EQ(v4_session_position(s, 3), 0u);
+  EXPECT_EQ(v4_session_logits(s, 3), nullptr);
+  EXPECT_FALSE(v4_session_mtp_active(s, 3));
+}
+
+TEST_F(SlotsTest, InfoCountsAllSlots) {
+  load(ToyOptions{.slots = slots});
+  v4_module_info info = {};
+  info.struct_size = sizeof info;
+  ASSERT_V4_OK(v4_module_get_info(module, &info));
+  EXPECT_EQ(info.slots, 3u);
+  EXPECT_EQ(info.state_cache_bytes, 3 * (4 + 11 + 14 + 4) * 32u);
+  EXPECT_EQ(info.state_rows_bytes, 3 * (8 + 8 + 3 + 3) * 32u);
 }
 
 } // namespace

@@ -174,6 +174,9 @@ const Defect defects[] = {
     {"and streams 0", [](auto &m) { m.model->streams = 0; }},
     {"model: max_context 0", [](auto &m) { m.model->max_context = 0; }},
     {"model: max_context 2147483648", [](auto &m) { m.model->max_context = uint64_t(1) << 31; }},
+    {"model: slots 0 is outside 1..1024", [](auto &m) { m.model->slots = 0; }},
+    {"model: slots 1025 is outside", [](auto &m) { m.model->slots = 1025; }},
+    {"entry 0 'decode': 1 rows do not fit its kind", [](auto &m) { m.model->slots = 2; }},
     {"model: eos_token 32 is neither", [](auto &m) { m.model->eos_token = 32; }},
     {"model: eos_token -2 is neither", [](auto &m) { m.model->eos_token = -2; }},
 
@@ -363,6 +366,32 @@ TEST(ModuleVerify, EveryDefectIsNamedWithARemedy) {
         << "wanted: " << defect.text << "\ngot:    " << status.message();
     EXPECT_NE(status.message().find("; build the module again with v4c"), std::string_view::npos) << status.message();
   }
+}
+
+TEST(ModuleVerify, Slots) {
+  for (bool mtp : {true, false})
+    EXPECT_TRUE(verify(moduleBytes(*toyModule({.logitsAll = false, .mtp = mtp, .slots = 3}))).ok());
+  auto expect = [](const char *text, auto edit) {
+    auto module = toyModule({.slots = 3});
+    edit(*module);
+    Status status = verify(moduleBytes(*module));
+    EXPECT_EQ(status.code(), V4_INVALID) << text;
+    EXPECT_NE(status.message().find(text), std::string_view::npos) << status.message();
+  };
+  // Decode reaches all three slots of a state of 128 bytes, prefill one.
+  expect("bytes 256 + 129 reach beyond the 384 of its state", [](auto &m) {
+    mix(m).bindings[2] = {256, 129, 0, BindingKind::State};
+  });
+  expect("bytes 128 + 128 reach beyond the 128 of its state", [](auto &m) {
+    entry(m, 1).launches[1]->bindings[2] = {128, 128, 0, BindingKind::State};
+  });
+  expect("expected I32 with 2 extents for 3 rows, found I32 [2]", [](auto &m) { entry(m, 0).inputs[2]->shape = {2}; });
+  expect("expected I32 with 1 extents for 4 rows, found I32 [3, 2]", [](auto &m) {
+    entry(m, 1).inputs[2]->shape = {3, 2};
+  });
+  expect("the states together have more bytes than can be addressed", [](auto &m) {
+    m.states[0]->shape[0] = (uint64_t(1) << 48) / 64; // of one slot it would be half of the limit
+  });
 }
 
 TEST(ModuleVerify, MisalignedVectorsAreRefused) {

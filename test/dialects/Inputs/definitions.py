@@ -749,11 +749,11 @@ def completed(start, length, r):
 @case("compress")
 def compress():
     for r, overlap, s, calls in [
-        (4, True, 1, [(p, 1) for p in range(10)]),
+        (4, True, 1, [(p, 1) for p in range(10)] + [(10, 0)]),
         (4, True, 9, [(0, 9), (9, 2), (11, 9)]),
         (4, True, 3, [(0, 3), (3, 3), (6, 2)]),
         (4, True, 5, [(0, 1), (1, 5), (6, 0), (6, 5), (11, 5)]),
-        (3, False, 1, [(p, 1) for p in range(7)]),
+        (3, False, 1, [(p, 1) for p in range(7)] + [(7, 0)]),
         (3, False, 7, [(0, 7), (7, 1), (8, 7)]),
         (5, False, 2, [(0, 2), (2, 2), (4, 2), (6, 2), (8, 2)]),
     ]:
@@ -820,6 +820,8 @@ def index_scores():
     for s, h, c, n, r, positions, first in [
         (3, 2, 8, 6, 4, [15, 22, 3], None),
         (1, 4, 32, 4, 4, [40], None),
+        (1, 4, 32, 4, 4, [-1], None),
+        (1, 4, 32, 4, 4, [11], None),
         (1, 1, 5, 3, 2, [2], None),
         (1, 2, 4, 3, 4, [2], None),
         (2, 3, 20, 17, 1, [-1, 16], None),
@@ -885,6 +887,8 @@ def index_top_k():
         (2, 17, 5, 100, 7, 4, [31, 399]),
         (1, 2, 8, 300, 5, 4, [1198]),
         (1, 2, 8, 300, 70, 4, [1199]),
+        (1, 2, 8, 300, 70, 4, [-1]),
+        (1, 2, 8, 300, 70, 4, [402]),
         (3, 1, 4, 130, 1, 2, [-1, 1, 258]),
         (9, 4, 16, 90, 6, 4, [359, 27, 24, 23, -1, 30, 31, 255, 259]),
     ]:
@@ -911,6 +915,7 @@ def index_top_k():
 
 @case("sparse_attention")
 def sparse_attention():
+    sinks = {}
     # window, heads, width, call length, start, ratio, entries, selected
     for w, h, c, s, start, r, n, k in [
         (4, 2, 8, 1, 0, 0, 0, 0),
@@ -922,6 +927,11 @@ def sparse_attention():
         (40, 2, 16, 1, 50, 4, 30, 12),
         (8, 2, 8, 5, 6, 4, 6, 2),
         (8, 1, 8, 1, 14, 4, 6, 2),
+        (8, 1, 8, 1, -1, 4, 6, 2),
+        (8, 1, 8, 1, 3, 4, 6, 2),
+        (8, 1, 8, 1, 40, 4, 6, 2),
+        (4, 2, 8, 1, 6, 4, 5, 0),
+        (4, 2, 8, 1, 90, 4, 5, 0),
         (128, 2, 32, 1, 300, 4, 80, 64),
         # Several blocks of keys, in parts when rows are few; heads and channels that are no whole vector.
         (128, 3, 20, 1, 200, 4, 200, 0),
@@ -930,7 +940,7 @@ def sparse_attention():
         (70, 6, 24, 9, 60, 2, 40, 33),
         (128, 1, 16, 1, 10, 4, 80, 64),
     ]:
-        q, sink = normal(s, h, c), normal(h)
+        q, sink = normal(s, h, c), sinks.setdefault(h, normal(h))
         history = [[f32(RANDOM.gauss(0, 1)) for _ in range(c)] for _ in range(start + s)]
         positions = [start + i for i in range(s)]
         if s == 5:  # two rows past the length
@@ -1182,6 +1192,65 @@ def softplus(x):
     return x if x > 20 else math.log1p(math.exp(x))
 
 
+# What the slots of an op have of their own, by number of operand and result, and what they share.
+SLOT_STATES = {
+    "v4.window_append": ([1, 2], [], [0]),
+    "v4.entry_positions": ([0], [], []),
+    "v4.compress": ([3, 4, 5], [2], [1, 2]),
+    "v4.cache_append": ([1], [], [0]),
+    "v4.index_scores": ([2], [], []),
+    "v4.index_top_k": ([2], [], []),
+    "v4.sparse_attention": ([1, 4, 5], [2], []),
+}
+
+
+def is_one_row(c):
+    """Whether the op works on one row of a sequence, with the states of the sequence."""
+    if c.text.startswith("v4.entry_positions"):
+        return c.results[0][0] == (1,)
+    window = re.search("window ([0-9]+) scale", c.text)
+    return c.inputs[0].shape[0] == 1 and "first_key" not in c.text and (
+        not window or c.inputs[1].shape[0] == int(window[1]))
+
+
+@case("slots")
+def slots():
+    """An op with slots does for every slot what it does without: cases of one row and equal types, together."""
+    groups = {}
+    for name in ["window", "compress", "index_scores", "index_top_k", "sparse_attention"]:
+        for c in CASES[name]():
+            op = c.text.split()[0]
+            if op in SLOT_STATES and is_one_row(c):
+                shared = [tuple(c.inputs[i].codes) for i in SLOT_STATES[op][1]]
+                types = (*(t.type for t in c.inputs), *(result_type(*r[:2]) for r in c.results))
+                groups.setdefault((c.text, *types, *shared), []).append(c)
+    seen = set()
+    for (text, *_), members in groups.items():
+        op = text.split()[0]
+        states, shared, results = SLOT_STATES[op]
+        if len(members) == 1:
+            continue
+        seen.add(op)
+
+        def together(shapes, is_state):
+            lead, *rest = shapes[0] if not is_state else (1, *shapes[0])
+            return (lead * len(shapes), *rest)
+
+        inputs = []
+        for i in range(len(members[0].inputs)):
+            parts = [m.inputs[i] for m in members]
+            codes = [code for t in parts for code in t.codes]
+            shape = together([t.shape for t in parts], i in states)
+            inputs.append(parts[0] if i in shared else Tensor(shape, parts[0].element, codes))
+        outputs = []
+        for i in range(len(members[0].results)):
+            parts = [m.results[i] for m in members]
+            shape = together([part[0] for part in parts], i in results)
+            outputs.append((shape, parts[0][1], [v for part in parts for v in part[2]]))
+        yield Case(text, inputs, outputs, members[0].tolerance)
+    assert seen == set(SLOT_STATES), seen
+
+
 @case("route")
 def route():
     for s, experts, k, scale in [(3, 8, 2, 1.5), (1, 6, 1, 2.5), (2, 40, 6, 1.0), (1, 4, 4, 2.5)]:
@@ -1213,25 +1282,30 @@ def route():
 
 @case("dispatch")
 def dispatch():
-    for s, k, experts, length, ids in [
-        (3, 2, 8, 3, [5, 1, 1, 7, 5, 7]),
-        (3, 2, 8, 2, [5, 1, 1, 7, 0, 2]),
-        (2, 3, 4, 2, [0, 1, 2, 1, 2, 3]),
-        (1, 2, 9, 1, [8, 0]),
-        (2, 1, 3, 0, [1, 1]),
-        (4, 2, 3, 4, [2, 0, 0, 2, 1, 2, 0, 1]),
+    # The last: slots, of which any may be inactive.
+    for k, experts, positions, ids in [
+        (2, 8, [3, 4, 5], [5, 1, 1, 7, 5, 7]),
+        (2, 8, [0, 1, -1], [5, 1, 1, 7, 0, 2]),
+        (3, 4, [7, 8], [0, 1, 2, 1, 2, 3]),
+        (2, 9, [99], [8, 0]),
+        (2, 9, [-1], [8, 0]),
+        (1, 3, [-1, -1], [1, 1]),
+        (2, 3, [1, 2, 3, 4], [2, 0, 0, 2, 1, 2, 0, 1]),
+        (2, 3, [-1, 70, -1, 0], [2, 0, 0, 2, 1, 2, 0, 1]),
     ]:
+        s = len(positions)
         weights = normal(s, k)
-        pairs = sorted((ids[i * k + j], i, j) for i in range(length) for j in range(k))
+        valid = [i for i in range(s) if positions[i] >= 0]
+        pairs = sorted((ids[i * k + j], i, j) for i in valid for j in range(k))
         active = sorted({e for e, _, _ in pairs})
         a, p = min(s * k, experts), s * k
         starts = [next(n for n, pair in enumerate(pairs) if pair[0] == e) for e in active]
         listed = [0] * p
-        for i in range(length):
+        for i in valid:
             listed[i * k : (i + 1) * k] = [n for n, pair in enumerate(pairs) if pair[1] == i]
         yield Case(
             f"v4.dispatch {{0}}, {{1}}, {{2}} experts {experts}",
-            [Tensor((s, k), "i32", ids), weights, span(3, length)],
+            [Tensor((s, k), "i32", ids), weights, integers(*positions)],
             [
                 ((a,), "i32", active + [-1] * (a - len(active))),
                 ((a + 1,), "i32", starts + [len(pairs)] * (a + 1 - len(starts))),

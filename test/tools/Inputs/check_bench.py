@@ -49,8 +49,10 @@ if arguments.module:
     assert [entry["context"] for entry in decodes] == [int(c) for c in arguments.contexts.split(",")]
     for entry in figures["entries"]:
         target = next(e for e in dump["targets"][0]["entries"] if e["name"] == entry["name"])
+        slots = dump["model"]["slots"] if entry["name"] == "decode" else 1
+        assert entry["slots"] == slots and (entry["name"] != "decode" or entry["tokens"] == slots), entry["name"]
         assert entry["weight_bytes"] == weight_bytes(entry["tokens"]), entry["name"]
-        assert entry["state_bytes"] == state_bytes(entry["context"]), entry["name"]
+        assert entry["state_bytes"] == slots * state_bytes(entry["context"]), entry["name"]
         assert sum(kernel["launches"] for kernel in entry["kernels"]) == len(target["launches"])
         assert sum(kernel.get("weight_bytes", 0) for kernel in entry["kernels"]) == entry["weight_bytes"]
         assert sum(kernel.get("state_bytes", 0) for kernel in entry["kernels"]) == entry["state_bytes"]
