@@ -109,11 +109,7 @@ void Gemm::widenInput(const Rows &rows, Value k0, Value width) {
   auto wide = lanes(getF32Type()), narrow = lanes(getBF16Type());
   loop(index(0), rows.count, 1, [&](Value m) {
     Value row = rows.input(m), whole = mul(div(width, 16), 16);
-    // Parts of rows are too short for the processor to ask for them ahead.
-    Value later = rows.input(min(add(m, 4), sub(rows.count, index(1))));
     loop(index(0), whole, 16, [&](Value k) {
-      memref::PrefetchOp::create(*this, x, place(later, add(k0, k)), /*isWrite=*/false, /*localityHint=*/3,
-                                 /*isDataCache=*/true);
       Value part = vector::LoadOp::create(*this, narrow, x, place(row, add(k0, k)));
       vector::StoreOp::create(*this, arith::ExtFOp::create(*this, wide, part), wideInput, ValueRange{m, k});
     });
