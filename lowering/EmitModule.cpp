@@ -4,11 +4,15 @@
 #include "lowering/EmitModule.h"
 
 #include "dialects/V4.h"
+#include "lowering/emu/EmuImage.h"
+#include "lowering/nvptx/GpuImage.h"
 #include "runtime/v4_module_generated.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 #include "llvm/ADT/MapVector.h"
@@ -67,14 +71,38 @@ struct ParameterInfo {
 
 class Emitter {
 public:
-  Emitter(ModuleOp module, const EmitOptions &options) : module(module), options(options), symbols(module) {}
+  explicit Emitter(const EmitOptions &options) : options(options) {}
 
-  FailureOr<std::string> emit(bool &environment) {
+  FailureOr<std::string> emit(ArrayRef<EmitTarget> graphs, bool &environment) {
+    std::vector<Offset<fb::Target>> targets;
+    for (const EmitTarget &graph : graphs) {
+      FailureOr<Offset<fb::Target>> target = emitTarget(graph, environment);
+      if (failed(target))
+        return failure();
+      targets.push_back(*target);
+    }
+    auto model = emitModel();
+    if (failed(model))
+      return failure();
+    auto root = fb::CreateModule(b, emitProvenance(), *model, emitParameters(), b.CreateVector(states), b.CreateVector(targets));
+    b.Finish(root, fb::ModuleIdentifier());
+    return withHeader(std::string(reinterpret_cast<const char *>(b.GetBufferPointer()), b.GetSize()));
+  }
+
+private:
+  /// Kernels, entries and code of one target. Parameters and states are the module's.
+  FailureOr<Offset<fb::Target>> emitTarget(const EmitTarget &target, bool &environment) {
+    module = target.module;
+    symbols.emplace(module);
+    kernels.clear();
+    kernelIndex.clear();
+    kernelTables.clear();
     auto isEntry = [](func::FuncOp func) { return func->hasAttr("v4.entry"); };
     if (llvm::none_of(module.getOps<func::FuncOp>(), isEntry))
       return module.emitError("has no entry function (attribute v4.entry)");
-    FailureOr<CpuImage> image = compileCpuImage(module, options.cpu, environment);
-    if (failed(image) || failed(collectKernels()))
+    std::vector<std::string> features;
+    FailureOr<std::vector<Offset<fb::Image>>> images = emitImages(target, features, environment);
+    if (failed(images) || failed(collectKernels(target.name != "cpu")))
       return failure();
     std::vector<Offset<fb::Entry>> entries;
     for (auto func : module.getOps<func::FuncOp>()) {
@@ -85,41 +113,75 @@ public:
         return failure();
       entries.push_back(*entry);
     }
-    auto model = emitModel();
-    if (failed(model))
-      return failure();
-    auto elf = b.CreateVector(reinterpret_cast<const uint8_t *>(image->elf.data()), image->elf.size());
-    std::vector<Offset<fb::Image>> images = {fb::CreateImage(b, fb::ImageKind::Elf, b.CreateString("x86-64"), elf)};
-    auto target = fb::CreateTarget(b, b.CreateString("cpu"), b.CreateVectorOfStrings(image->features), b.CreateVector(images),
-                                   b.CreateVector(kernels), b.CreateVector(entries));
-    std::vector<Offset<fb::Target>> targets = {target};
-    auto root = fb::CreateModule(b, emitProvenance(), *model, emitParameters(), b.CreateVector(states), b.CreateVector(targets));
-    b.Finish(root, fb::ModuleIdentifier());
-    return withHeader(std::string(reinterpret_cast<const char *>(b.GetBufferPointer()), b.GetSize()));
+    return fb::CreateTarget(b, b.CreateString(target.name), b.CreateVectorOfStrings(features), b.CreateVector(*images),
+                            b.CreateVector(kernels), b.CreateVector(entries));
   }
 
-private:
-  LogicalResult collectKernels() {
+  /// The code of the kernels.
+  FailureOr<std::vector<Offset<fb::Image>>> emitImages(const EmitTarget &target, std::vector<std::string> &features, bool &environment) {
+    std::vector<Offset<fb::Image>> images;
+    auto add = [&](fb::ImageKind kind, StringRef arch, StringRef bytes) {
+      auto data = b.CreateVector(reinterpret_cast<const uint8_t *>(bytes.data()), bytes.size());
+      images.push_back(fb::CreateImage(b, kind, b.CreateString(arch.str()), data));
+    };
+    const GpuTarget *gpu = findGpuTarget(target.name);
+    if (!gpu) {
+      FailureOr<CpuImage> image = compileCpuImage(module, target.cpu, environment);
+      if (failed(image))
+        return failure();
+      features = image->features;
+      add(fb::ImageKind::Elf, "x86-64", image->elf);
+    } else if (StringRef(target.name).starts_with("emu")) {
+      FailureOr<EmuImage> image = compileEmuImage(module, environment);
+      if (failed(image))
+        return failure();
+      features = image->features;
+      add(fb::ImageKind::Elf, "x86-64", image->elf);
+    } else {
+      FailureOr<GpuImage> image = compileGpuImage(module, *gpu, environment);
+      if (failed(image))
+        return failure();
+      add(fb::ImageKind::Ptx, gpu->chip, image->ptx);
+      if (!image->cubin.empty())
+        add(fb::ImageKind::Cubin, gpu->chip, image->cubin);
+    }
+    return images;
+  }
+
+  LogicalResult collectKernels(bool isGpu) {
     for (auto kernel : module.getOps<ModuleOp>()) {
       if (!kernel->hasAttr("v4.kernel"))
         continue;
-      // A phase is a function `<kernel>.<number>`, and they stand in order.
+      // A phase is a function `<kernel>.<number>` (`<kernel>_p<number>` on a GPU), and they stand in order.
       std::vector<Offset<fb::Phase>> phases;
-      for (auto func : kernel.getOps<LLVM::LLVMFuncOp>())
-        if (auto grid = func->getAttrOfType<IntegerAttr>("v4.grid")) {
-          if (grid.getInt() < 1 || grid.getInt() > std::numeric_limits<uint32_t>::max())
-            return func.emitError() << "has a grid of " << grid.getInt() << " workgroups; accepted: 1 to 4294967295";
-          fb::Dim3 gridDim(grid.getInt(), 1, 1), one(1, 1, 1);
-          phases.push_back(fb::CreatePhase(b, b.CreateString(func.getName().str()), &gridDim, &one, &one));
+      size_t arguments = 0;
+      WalkResult result = kernel.walk([&](LLVM::LLVMFuncOp func) {
+        auto grid = func->getAttrOfType<IntegerAttr>("v4.grid");
+        if (!grid)
+          return WalkResult::advance();
+        // CUDA counts the blocks of a grid with 31 bits.
+        int64_t most = isGpu ? std::numeric_limits<int32_t>::max() : std::numeric_limits<uint32_t>::max();
+        if (grid.getInt() < 1 || grid.getInt() > most) {
+          func.emitError() << "has a grid of " << grid.getInt() << " workgroups; accepted: 1 to " << most;
+          return WalkResult::interrupt();
         }
+        fb::Dim3 gridDim(grid.getInt(), 1, 1), one(1, 1, 1), block = one;
+        if (auto threads = func->getAttrOfType<DenseI32ArrayAttr>(NVVM::NVVMDialect::getReqntidAttrName()); isGpu && threads)
+          block = fb::Dim3(threads[0], 1, 1);
+        auto shared = func->getAttrOfType<IntegerAttr>("v4.shared");
+        phases.push_back(fb::CreatePhase(b, b.CreateString(func.getName().str()), &gridDim, &block, &one, shared ? shared.getInt() : 0));
+        // On a CPU the last argument is the workgroup's number.
+        arguments = func.getNumArguments() - (isGpu ? 0 : 1);
+        return WalkResult::advance();
+      });
+      if (result.wasInterrupted())
+        return failure();
       StringRef name = *kernel.getSymName();
       DenseI64ArrayAttr tables = kernel->getAttrOfType<DenseI64ArrayAttr>("v4.tables");
-      size_t arguments = 0;
-      for (auto func : kernel.getOps<LLVM::LLVMFuncOp>())
-        arguments = func.getNumArguments() - 1;
       kernelIndex[name] = kernels.size();
       kernelTables[name] = tables ? SmallVector<int64_t>(tables.asArrayRef()) : SmallVector<int64_t>();
-      kernels.push_back(fb::CreateKernel(b, b.CreateString(name.str()), arguments, b.CreateVector(phases)));
+      kernels.push_back(fb::CreateKernel(b, b.CreateString(name.str()), arguments, b.CreateVector(phases),
+                                         isGpu ? b.CreateString(hashOfKernel(kernel)) : Offset<flatbuffers::String>()));
     }
     return success();
   }
@@ -259,7 +321,7 @@ private:
       } else if (auto view = dyn_cast<ViewLikeOpInterface>(op)) {
         places[op.getResult(0)] = places.lookup(view.getViewSource());
       } else if (auto call = dyn_cast<func::CallOp>(op)) {
-        auto callee = symbols.lookup<func::FuncOp>(call.getCallee());
+        auto callee = symbols->lookup<func::FuncOp>(call.getCallee());
         DenseMap<Value, Place> inner;
         for (auto [argument, operand] : llvm::zip(callee.getArguments(), call.getOperands()))
           inner[argument] = places.lookup(operand);
@@ -403,9 +465,9 @@ private:
     return file + payload;
   }
 
-  ModuleOp module;
+  ModuleOp module; // of the target at hand
   const EmitOptions &options;
-  SymbolTable symbols;
+  std::optional<SymbolTable> symbols; // of `module`
   flatbuffers::FlatBufferBuilder b{1 << 20};
   llvm::StringMap<uint32_t> kernelIndex;
   llvm::StringMap<SmallVector<int64_t>> kernelTables;
@@ -419,6 +481,6 @@ private:
 };
 } // namespace
 
-FailureOr<std::string> mlir::v4::emitModule(ModuleOp module, const EmitOptions &options, bool &environment) {
-  return Emitter(module, options).emit(environment);
+FailureOr<std::string> mlir::v4::emitModule(ArrayRef<EmitTarget> targets, const EmitOptions &options, bool &environment) {
+  return Emitter(options).emit(targets, environment);
 }

@@ -4,6 +4,7 @@
 #include "frontend/ImportModel.h"
 #include "frontend/Report.h"
 #include "lowering/EmitModule.h"
+#include "lowering/nvptx/GpuTarget.h"
 #include "tools/Options.h"
 #include "tools/Registration.h"
 #include "tools/TargetFile.h"
@@ -62,7 +63,8 @@ static ToolSpec makeTool() {
       {"mtp", "", graph, "add the multi-token prediction block"},
       {"layer", "KIND", graph, "one body only, for tests", false,
        {"swa", "csa", "hca", "swa-hash", "csa-hash", "hca-hash", "swa-scored", "csa-scored", "hca-scored", "mtp", "head"}},
-      {"target", "TARGET", target, "cpu, or cpu:PROCESSOR as LLVM names it (cpu:native)", false, {"cpu", "cpu:PROCESSOR"}},
+      {"target", "TARGET", target, "cpu, or cpu:PROCESSOR as LLVM names it; a GPU, or emu: for its kernels in the emulator (cpu:native, sm_90a)",
+       true, {"cpu", "cpu:PROCESSOR", "nvptx", "nvptx:CHIP", "emu", "emu:CHIP"}},
       {"tune-for", "FILE", target, "figures of the machine, from v4-bench --probe --write-target=FILE"},
       {"numerics", "MODE", graph, "bf16 between ops, the official rounding points, or nothing below fp32 (fast)", false,
        {"fast", "reference", "f32"}},
@@ -93,7 +95,8 @@ struct Job {
   bool numericsGiven = false, kvGiven = false;
   bool maxContextGiven = false;
   LoweringOptions lowering;
-  std::string target = "native", tuneFor;
+  std::vector<std::string> targets; // "cpu:native", "nvptx:sm_90a"; empty: not said
+  std::string tuneFor;
   Stage from = Stage::Model, to = Stage::Module;
   std::string dumpDir;
   bool report = false, reportJson = false, force = false;
@@ -134,9 +137,28 @@ static std::string readOptions(const ParsedOptions &options, Job &job) {
   job.import.layer = options.get("layer");
   job.lowering.plan = options.get("plan", "basic");
   job.force = options.has("f");
-  std::string target = options.get("target", "cpu");
-  job.target = target == "cpu" ? "native" : target.substr(4);
+  for (std::string target : options.all("target")) {
+    if (target == "cpu")
+      target = "cpu:native";
+    else if (target == "nvptx" || target == "emu")
+      target += ":" + kDefaultChip.str();
+    if (!StringRef(target).starts_with("cpu:") && !findGpuTarget(target)) {
+      std::string chips;
+      for (const GpuTarget &gpu : getGpuTargets())
+        chips += (chips.empty() ? "" : ", ") + gpu.chip.str();
+      return "--target=" + target + ": unknown GPU; accepted: " + chips;
+    }
+    if (llvm::is_contained(job.targets, target))
+      return "--target=" + target + " is given twice";
+    if (StringRef(target).starts_with("cpu:") &&
+        llvm::any_of(job.targets, [](StringRef other) { return other.starts_with("cpu:"); }))
+      return "--target=" + target + ": a module holds code for one processor";
+    job.targets.push_back(target);
+  }
   job.tuneFor = options.get("tune-for");
+  if (!job.tuneFor.empty() && !job.targets.empty() &&
+      llvm::none_of(job.targets, [](StringRef target) { return target.starts_with("cpu:"); }))
+    return "--tune-for holds figures of a CPU, and no --target is one";
   if (options.has("prefill")) {
     auto list = positiveList(options.get("prefill"));
     if (!list)
@@ -160,6 +182,8 @@ static std::string readOptions(const ParsedOptions &options, Job &job) {
   job.to = *parseStage(options.get("compile-to", "module"));
   if (job.to < job.from)
     return "--compile-to=" + options.get("compile-to") + " comes before --compile-from=" + options.get("compile-from");
+  if (job.targets.size() > 1 && (job.from > Stage::Groups || (job.to > Stage::Groups && job.to < Stage::Module)))
+    return "stages behind 'groups' belong to one target, and " + std::to_string(job.targets.size()) + " are given";
   job.dumpDir = options.get("dump-stages");
   job.report = options.has("report");
   job.reportJson = options.get("report") == "json";
@@ -344,8 +368,11 @@ static void writeReproducer(const Job &job) {
       return;
     }
   }
+  std::string targets;
+  for (const std::string &target : job.targets)
+    targets += " --target=" + target;
   llvm::errs() << "v4c: note: '" << path << "' holds the graph (no weights); this command fails the same way:\n  v4c " << path
-               << " --plan=" << job.lowering.plan << " --target=cpu:" << job.target << " -o /dev/null\n"
+               << " --plan=" << job.lowering.plan << targets << " -o /dev/null\n"
                << "v4c: note: --mlir-pass-pipeline-crash-reproducer=FILE narrows it to one pass\n";
 }
 
@@ -371,49 +398,79 @@ public:
       return ExitCode::ExitOk;
     fromCheckpoint = isDirectory;
 
-    CpuTarget cpu;
-    if (job.to >= Stage::Kernels) {
-      FailureOr<CpuTarget> parsed = CpuTarget::parse(&context, job.target);
-      if (failed(parsed))
-        return ExitCode::ExitUsage;
-      cpu = *parsed;
-      if (!job.tuneFor.empty()) {
-        FailureOr<MachineFigures> figures = readTargetFile(&context, job.tuneFor);
-        if (failed(figures))
-          return ExitCode::ExitRejected;
-        cpu.fastBf16Dot = figures->fastBf16Dot;
+    // A stage that was made for a GPU says so.
+    auto made = (*module)->getAttrOfType<StringAttr>("v4.target");
+    if (job.targets.empty())
+      job.targets = {made ? made.str() : "cpu:native"};
+    if (job.from > Stage::Groups) {
+      std::string wanted = StringRef(job.targets[0]).starts_with("cpu:") ? "cpu" : job.targets[0];
+      if (StringRef found = made ? made.getValue() : "cpu"; found != wanted)
+        return fail("--target=" + job.targets[0] + ": '" + job.input + "' was made for " + found, ExitCode::ExitRejected);
+    }
+    std::vector<EmitTarget> targets;
+    for (StringRef name : job.targets) {
+      EmitTarget target{{}, name.starts_with("cpu:") ? "cpu" : name.str(), {}};
+      if (name.consume_front("cpu:") && job.to >= Stage::Kernels) {
+        FailureOr<CpuTarget> parsed = CpuTarget::parse(&context, name);
+        if (failed(parsed))
+          return ExitCode::ExitUsage;
+        target.cpu = *parsed;
+        if (!job.tuneFor.empty()) {
+          FailureOr<MachineFigures> figures = readTargetFile(&context, job.tuneFor);
+          if (failed(figures))
+            return ExitCode::ExitRejected;
+          target.cpu.fastBf16Dot = figures->fastBf16Dot;
+        }
       }
-      job.lowering.features = llvm::join(cpu.templateFeatures(), ",");
+      targets.push_back(target);
     }
     if (!job.dumpDir.empty())
       if (std::error_code error = llvm::sys::fs::create_directories(job.dumpDir))
         return fail("cannot make the folder '" + job.dumpDir + "': " + error.message(), codeOf(error));
-    for (const StageInfo &info : getStages()) {
-      if (info.stage < job.from || info.stage > job.to || info.stage == Stage::Module)
-        continue;
-      if (int code = runStage(info.stage))
+    if (int code = runStages(Stage::Model, Stage::Groups))
+      return code;
+    // From here on every target has a graph of its own.
+    std::vector<OwningOpRef<ModuleOp>> graphs;
+    for (EmitTarget &target : targets)
+      graphs.push_back(&target == &targets.back() ? std::move(module) : OwningOpRef<ModuleOp>(module->clone()));
+    for (auto [target, graph] : llvm::zip_equal(targets, graphs)) {
+      job.lowering.target = target.name;
+      job.lowering.features = target.name == "cpu" && job.to >= Stage::Kernels ? llvm::join(target.cpu.templateFeatures(), ",") : "";
+      module = std::move(graph);
+      dumpFolder = job.dumpDir;
+      if (targets.size() > 1 && !job.dumpDir.empty()) {
+        dumpFolder += "/" + target.name;
+        if (std::error_code error = llvm::sys::fs::create_directories(dumpFolder))
+          return fail("cannot make the folder '" + dumpFolder + "': " + error.message(), codeOf(error));
+      }
+      if (int code = runStages(Stage::Tiles, Stage::Kernels))
         return code;
+      graph = std::move(module);
+      target.module = *graph;
     }
     if (job.to != Stage::Module)
-      return writeOutput(job.output, printModule(*module));
+      return writeOutput(job.output, printModule(*graphs.front()));
 
     EmitOptions emit;
-    emit.cpu = cpu;
-    auto plan = (*module)->getAttrOfType<StringAttr>("v4.plan");
+    ModuleOp module = targets.front().module;
+    auto plan = module->getAttrOfType<StringAttr>("v4.plan");
     emit.plan = plan ? plan.str() : "by hand";
     emit.numerics = job.numerics;
     emit.kv = job.kv;
-    emit.options = {"--kv=" + emit.kv, "--numerics=" + emit.numerics, "--plan=" + emit.plan, "--target=cpu:" + cpu.cpu};
-    if (auto options = (*module)->getAttrOfType<ArrayAttr>("v4.options"))
+    emit.options = {"--kv=" + emit.kv, "--numerics=" + emit.numerics, "--plan=" + emit.plan};
+    for (const EmitTarget &target : targets) {
+      emit.options.push_back("--target=" + target.name + (target.name == "cpu" ? ":" + target.cpu.cpu : ""));
+      // Of the file, what kernels depend on.
+      if (target.cpu.fastBf16Dot)
+        emit.options.push_back(*target.cpu.fastBf16Dot ? "--tune-for=fast-bf16-dot" : "--tune-for=slow-bf16-dot");
+    }
+    if (auto options = module->getAttrOfType<ArrayAttr>("v4.options"))
       for (auto option : options.getAsRange<StringAttr>())
         emit.options.push_back(option.str());
-    // Of the file, what kernels depend on.
-    if (cpu.fastBf16Dot)
-      emit.options.push_back(*cpu.fastBf16Dot ? "--tune-for=fast-bf16-dot" : "--tune-for=slow-bf16-dot");
     llvm::sort(emit.options);
     showProgress("module");
     bool environment = false;
-    FailureOr<std::string> bytes = emitModule(*module, emit, environment);
+    FailureOr<std::string> bytes = emitModule(targets, emit, environment);
     if (failed(bytes))
       return environment ? ExitCode::ExitEnvironment : internalOrRejected("module");
     return writeOutput(job.output, *bytes);
@@ -491,6 +548,14 @@ private:
       llvm::errs() << "v4c: stage " << stage << "\n";
   }
 
+  int runStages(Stage first, Stage last) {
+    for (const StageInfo &info : getStages())
+      if (info.stage >= std::max(first, job.from) && info.stage <= std::min(last, job.to))
+        if (int code = runStage(info.stage))
+          return code;
+    return ExitCode::ExitOk;
+  }
+
   int runStage(Stage stage) {
     showProgress(stageName(stage));
     PassManager pm(&context);
@@ -511,9 +576,11 @@ private:
     // A later run that goes on from a dumped stage records the plan that made the groups, not its own default.
     if (stage == Stage::Groups && stage != job.from)
       (*module)->setAttr("v4.plan", StringAttr::get(&context, job.lowering.plan));
+    if (stage == Stage::Tiles && job.lowering.target != "cpu")
+      (*module)->setAttr("v4.target", StringAttr::get(&context, job.lowering.target));
     if (job.dumpDir.empty())
       return ExitCode::ExitOk;
-    std::string path = (job.dumpDir + "/" + Twine(static_cast<int>(stage)) + "." + stageName(stage) + ".mlir").str();
+    std::string path = (dumpFolder + "/" + Twine(static_cast<int>(stage)) + "." + stageName(stage) + ".mlir").str();
     return writeOutput(path, printModule(*module));
   }
 
@@ -533,6 +600,7 @@ private:
   llvm::SourceMgr sources;
   std::unique_ptr<SourceMgrDiagnosticHandler> handler;
   OwningOpRef<ModuleOp> module;
+  std::string dumpFolder = job.dumpDir; // of the target at hand
   bool fromCheckpoint = false;
   std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
 };
@@ -548,7 +616,9 @@ static int printList(StringRef what, MLIRContext &context) {
     for (StringRef name : getFusionStrategies())
       llvm::outs() << name << "\n";
   else if (what == "targets")
-    llvm::outs() << "cpu\tx86-64; cpu:native, cpu:x86-64-v2, cpu:x86-64-v3, cpu:x86-64-v4 or an LLVM processor name\n";
+    llvm::outs() << "cpu\tx86-64; cpu:native, cpu:x86-64-v2, cpu:x86-64-v3, cpu:x86-64-v4 or an LLVM processor name\n"
+                    "nvptx\tNVIDIA GPUs; nvptx:sm_80, nvptx:sm_90a, nvptx:sm_100a, nvptx:sm_120\n"
+                    "emu\tthe kernels of nvptx on this CPU, checked while they run; emu:sm_90a and so on\n";
   else if (what == "remark-reasons")
     llvm::outs() << "fused\tpassed: the op joined the group of its consumer\n"
                     "cost.recompute\tmissed: several groups consume the op, and each would have to compute it\n";

@@ -21,7 +21,7 @@ const GpuTarget *v4::findGpuTarget(StringRef target) {
   if (device != "nvptx" && device != "emu")
     return nullptr;
   if (!target.contains(':'))
-    chip = "sm_90a";
+    chip = kDefaultChip;
   for (const GpuTarget &gpu : getGpuTargets())
     if (gpu.chip == chip)
       return &gpu;

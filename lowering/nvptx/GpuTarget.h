@@ -38,6 +38,9 @@ struct GpuTarget {
   llvm::SmallVector<llvm::StringRef> features() const;
 };
 
+/// The chip of the targets `nvptx` and `emu` without one.
+inline constexpr llvm::StringLiteral kDefaultChip = "sm_90a";
+
 /// All chips, oldest first.
 llvm::ArrayRef<GpuTarget> getGpuTargets();
 /// The chip of a target name, `nvptx:sm_90a` or `emu:sm_90a` (`nvptx` alone means sm_90a); null for a CPU or an unknown chip.
