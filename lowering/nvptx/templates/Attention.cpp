@@ -194,9 +194,11 @@ void Attention::weigh(Value count) {
     Value has = compare(Pred::ult, lane(), count);
     Value logit = load(logits, {min(lane(), sub(count, index(1))), head});
     logit = select(has, logit, minusInfinity);
-    Value old = load(top, head), now = max(warpMax(logit), old), factor = exp(sub(old, now));
-    Value weight = exp(sub(logit, now));
-    Value total = add(mul(load(sum, head), factor), warpSum(weight));
+    Value old = load(top, head), before = load(sum, head);
+    Value now = max(warpMax(logit), old), factor = exp(sub(old, now)), weight = exp(sub(logit, now));
+    Value total = add(mul(before, factor), warpSum(weight));
+    // The other lanes have read.
+    warpBarrier();
     when(has, [&] { store(weight, logits, {lane(), head}); });
     when(compare(Pred::eq, lane(), index(0)), [&] {
       store(now, top, head);
