@@ -19,7 +19,7 @@ gpu.module @divergence {
 
   // Lanes of a warp at two barriers.
   // RUN: not kernel-run %t.elf kernel=two_barriers block=32 | FileCheck %s --check-prefix=TWO
-  // TWO: nvvm.barrier0 ({{.*}}): divergent: another lane of the warp waits at nvvm.barrier0 ({{.*}})
+  // TWO: nvvm.barrier0 ({{.*}}): divergent: lane 7 is here while lane 0 waits for it at nvvm.barrier0 ({{.*}})
   llvm.func @two_barriers() attributes {gpu.kernel, nvvm.kernel} {
     %tid = nvvm.read.ptx.sreg.tid.x : i32
     %n = llvm.mlir.constant(7 : i32) : i32

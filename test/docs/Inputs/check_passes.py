@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Every own pass has its file, its tests and its line in docs/rationale.md.
+"""Every own pass has its file, its tests in the same folder of test/, and its line in docs/rationale.md.
 
 check_passes.py SOURCE_DIR
 """
+import glob
 import os
 import re
 import sys
@@ -16,15 +17,15 @@ for folder in ["passes", "lowering"]:
         words = "".join(word.capitalize() for word in argument.split("-"))
         if words != name:
             problems.append(f"{name}: the argument is v4-{argument}")
-        if not os.path.exists(f"{source}/{folder}/{name}.cpp"):
-            problems.append(f"{folder}/{name}.cpp is missing")
-        else:
-            code = open(f"{source}/{folder}/{name}.cpp").read()
-            errors = f"test/{folder}/{argument}-errors.mlir"
-            if re.search(r"emit\w*Error", code) and not os.path.exists(f"{source}/{errors}"):
-                problems.append(f"{errors} is missing")
-        if not os.path.exists(f"{source}/test/{folder}/{argument}.mlir"):
-            problems.append(f"test/{folder}/{argument}.mlir is missing")
+        files = glob.glob(f"{source}/{folder}/**/{name}.cpp", recursive=True)
+        if len(files) != 1:
+            problems.append(f"{folder}/: {len(files)} files {name}.cpp")
+            continue
+        test = os.path.join("test", os.path.relpath(os.path.dirname(files[0]), source), argument)
+        wanted = [test + ".mlir"]
+        if re.search(r"emit\w*Error", open(files[0]).read()):
+            wanted.append(test + "-errors.mlir")
+        problems += [f"{path} is missing" for path in wanted if not os.path.exists(f"{source}/{path}")]
         if f"`v4-{argument}`" not in rationale:
             problems.append(f"docs/rationale.md does not say why v4-{argument} exists")
 assert not problems, "\n".join(problems)
