@@ -28,7 +28,7 @@ public:
   explicit Gemm(KernelOp op) : Products(op) {
     auto weight = cast<MemRefType>(op.getInputs()[1].getType());
     int64_t groups = weight.getShape().take_back(4)[0];
-    pairs = std::min<int64_t>(llvm::divideCeil(groups, 2), 2);
+    pairs = std::min<int64_t>(llvm::divideCeil(groups, 2), kMostPairs);
     slices = warps() / pairs;
   }
 

@@ -123,14 +123,15 @@ std::optional<SmallVector<int64_t>> v4::productTileSizes(TileInterface op, const
   int64_t lead = isa<GroupedLinearOp>(op.getOperation()) ? 1 : cast<RankedTensorType>(input.getType()).getRank() - 2;
   if (!isPackedWeight(weight, lead))
     return std::nullopt;
-  // One pair of groups for each warp: few columns, so that many blocks share the weight. Rows in the hundreds pass over
-  // two.
+  // One pair of groups: few columns, so that many blocks share the weight. Rows in the hundreds pass over two, where that
+  // leaves blocks for a GPU of some hundred processors: fewer warps widen the same numbers.
   int64_t groups = type.getDimSize(lead), wanted = 2;
   int64_t rows = isa<GroupedLinearOp>(op.getOperation())
                      ? cast<RankedTensorType>(op->getResult(0).getType()).getDimSize(0)
                      : cast<RankedTensorType>(input.getType()).getDimSize(0);
-  if (rows > kMostGemvRows && groups % 4 == 0 && groups >= 4 * 128)
-    wanted = 4;
+  constexpr int64_t kBlocks = 128;
+  if (rows > kMostGemvRows && groups % (2 * kMostPairs) == 0 && groups >= 2 * kMostPairs * kBlocks)
+    wanted = 2 * kMostPairs;
   // With a scale per 128 rows a tile must not cross a block.
   if (isa<Float8E4M3FNType>(type.getElementType()) && groups * kPackedRows > kByteBlock)
     groups = std::gcd(groups, kByteBlock / kPackedRows);

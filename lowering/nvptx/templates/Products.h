@@ -55,6 +55,9 @@ LogicalResult verifyBlockProduct(KernelOp op, bool table);
 constexpr int64_t kProductThreads = 256;
 /// Most rows of a call for which every product reads the weight just once.
 constexpr int64_t kMostGemvRows = 16;
+/// Most pairs of groups that a block multiplies with many rows at a time: more would leave a warp more rows than it has
+/// registers for.
+constexpr int64_t kMostPairs = 2;
 /// Groups of rows of a weight that a workgroup multiplies.
 std::optional<SmallVector<int64_t>> productTileSizes(TileInterface op, const GpuTarget &target);
 

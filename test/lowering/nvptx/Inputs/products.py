@@ -9,6 +9,7 @@ INPUT and OUTPUT f32 or bf16. INPUTS:
     codes   every row of x has a single 1: the result is one weight times its scale, over all codes and scales
     random  numbers as they come; nothing is expected. Row i of x is the same whatever ROWS is.
     shape   kernel.mlir alone
+KERNEL `linear` is the op on tensors, not yet cut into tiles; with groups=G it has G groups of COLUMNS / G columns.
 Everything here is computed with Python's numbers, from the formats' definitions (spec 7.1 to 7.3).
 """
 
@@ -58,7 +59,8 @@ class Weight:
                 return value if value & 127 != 127 else 0
             def rounded():
                 return struct.unpack("<f", struct.pack("<I", bf16(rng.gauss(0, 1)) << 16))[0]
-            pick = {"f32": lambda: rng.gauss(0, 1), "bf16": rounded, "fp8": code, "fp4": lambda: rng.randrange(16)}[form]
+            pick = {"f32": lambda: rng.gauss(0, 1), "bf16": rounded, "fp8": code,
+                    "fp4": lambda: rng.randrange(16)}[form]
             # Products and their parts stay within the normal numbers of f32.
             exponents = (12, 240) if inputs == "codes" else (120, 134)
         cells = [[pick() for _ in range(inner)] for _ in range(columns)]
@@ -112,6 +114,49 @@ def rows_of(count, inner, inputs, element):
     return rows, b"".join(stored(value, element) for row in rows for value in row)
 
 
+def write_launch(folder, bindings, size, grid, results, y_type):
+    """The bindings' bytes, the expected ones, and the words that name them."""
+    words = ["kernel=k_p0", "grid=%d" % grid, "block=256"]
+    for name, data in bindings:
+        with open("%s/%s.bin" % (folder, name), "wb") as out:
+            out.write(data)
+        words.append("in=%s:%s.bin" % (name, name))
+    words.append("poison=y:%d" % size)
+    if results is not None:
+        with open(folder + "/y.bin", "wb") as out:
+            for row, numbers in results:
+                used = [k for k, value in enumerate(row) if value]
+                out.write(stored(math.fsum(row[k] * numbers[k] for k in used), y_type))
+        words.append("expect=y:y.bin")
+    with open(folder + "/words", "w") as out:
+        out.write("\n".join(words) + "\n")
+
+
+def write_op(folder, form, x_type, y_type, rows, columns, inner, groups, weight, x):
+    """`v4.linear` of `rows` rows; the rows of x that belong together are those of a group each."""
+    rows //= groups
+    part = columns // groups
+    lead = "%dx" % groups if groups > 1 else ""
+    # Groups of rows lie behind each other in the weight; no scale of fp8 crosses them.
+    types = [kind.replace("memref", "tensor") for kind in Weight.types(form, part, inner, lead)]
+    x_shape = "tensor<%dx%s%dx%s>" % (rows, lead, inner, x_type)
+    y_shape = "tensor<%dx%s%dx%s>" % (rows, lead, part, y_type)
+    names = ["%x", "%w", "%s"][:1 + len(types)]
+    arguments = ", ".join("%s: %s" % pair for pair in zip(names, [x_shape] + types))
+    scale = len(types) > 1
+    with open(folder + "/kernel.mlir", "w") as out:
+        out.write("module {\nmodule @k attributes {v4.kernel} {\n")
+        out.write("func.func @k(%s, %%y: %s) -> %s {\n" % (arguments, y_shape, y_shape))
+        out.write("%%0 = v4.linear %%x, %%w%s : (%s) -> %s\nreturn %%0 : %s\n}\n}\n}\n" %
+                  (" scale %s" if scale else "", ", ".join([x_shape] + types), y_shape, y_shape))
+    bindings = [("x", b"".join(stored(value, x_type) for row in x for value in row)), ("w", weight.bytes)]
+    if len(types) > 1:
+        bindings.append(("s", weight.scale_bytes))
+    results = [(x[row * groups + group], weight.numbers[group * part + n])
+               for row in range(rows) for group in range(groups) for n in range(part)]
+    write_launch(folder, bindings, len(results) * (4 if y_type == "f32" else 2), columns // 32, results, y_type)
+
+
 def main():
     folder, kernel, form, x_type, y_type, *rest = sys.argv[1:]
     rows, columns, inner = map(int, rest[:3])
@@ -161,6 +206,9 @@ def main():
         bindings.append(("s", types[1], b"".join(weight.scale_bytes for weight in weights)))
     bindings += lists
     y = "memref<%dx%dx%s>" % (results, columns, y_type)
+    if kernel == "linear":
+        groups = int(options.get("groups", 1))
+        return write_op(folder, form, x_type, y_type, rows, columns, inner, groups, weights[0], x)
 
     names, all_types = ["%" + name for name, _, _ in bindings], [type for _, type, _ in bindings]
     with open(folder + "/kernel.mlir", "w") as out:
@@ -171,22 +219,11 @@ def main():
         out.write("v4.yield\n}\nreturn\n}\n}\n}\n")
     if shape:
         return
-    size = results * columns * (4 if y_type == "f32" else 2)
-    words = ["kernel=k_p0", "grid=1", "block=256"]
-    for name, _, data in bindings:
-        with open("%s/%s.bin" % (folder, name), "wb") as out:
-            out.write(data)
-        words.append("in=%s:%s.bin" % (name, name))
-    words.append("poison=y:%d" % size)
+    products = None
     if inputs != "random":
-        with open(folder + "/y.bin", "wb") as out:
-            for row, weight in product_rows:
-                used = [k for k, value in enumerate(row) if value]
-                for n in range(columns):
-                    out.write(stored(math.fsum(row[k] * weight.numbers[n][k] for k in used), y_type))
-        words.append("expect=y:y.bin")
-    with open(folder + "/words", "w") as out:
-        out.write("\n".join(words) + "\n")
+        products = [(row, numbers) for row, weight in product_rows for numbers in weight.numbers]
+    size = results * columns * (4 if y_type == "f32" else 2)
+    write_launch(folder, [(name, data) for name, _, data in bindings], size, 1, products, y_type)
 
 
 main()
