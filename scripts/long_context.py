@@ -72,7 +72,7 @@ class Session:
         self.library = library
         self.module, self.weights, self.session = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
         self.call("v4_module_load", module.encode(), None, ctypes.byref(self.module))
-        self.call("v4_weights_load", self.module, weights.encode(), ctypes.byref(self.weights))
+        self.call("v4_weights_load", self.module, weights.encode(), None, ctypes.byref(self.weights))
         options = Options(ctypes.sizeof(Options), threads, 0, 0, None, 0, None)
         self.call("v4_session_create", self.module, self.weights, ctypes.byref(options), ctypes.byref(self.session))
 

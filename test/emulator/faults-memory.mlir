@@ -82,8 +82,8 @@ gpu.module @memory {
     llvm.return
   }
 
-  // RUN: not kernel-run %t.elf kernel=past_shared block=33 | FileCheck %s --check-prefix=PAST-SHARED
-  // PAST-SHARED: thread (32,0,0), llvm.store ({{.*}}): out of bounds: write of 4 bytes at byte 320 of shared memory, which has 320
+  // RUN: not kernel-run %t.elf kernel=past_shared block=33 | FileCheck %s --check-prefix=PASTSHARED
+  // PASTSHARED: thread (32,0,0), llvm.store ({{.*}}): out of bounds: write of 4 bytes at byte 320 of shared memory, which has 320
   llvm.func @past_shared() attributes {gpu.kernel, nvvm.kernel} {
     %tid = nvvm.read.ptx.sreg.tid.x : i32
     %s = llvm.mlir.addressof @second : !llvm.ptr<3>

@@ -26,9 +26,9 @@ gpu.module @races {
 
   // A warp synchronisation orders the warp, not the block.
   // RUN: not kernel-run %t.elf kernel=warp_only block=64 poison=y:256 | FileCheck %s --check-prefix=WARP
-  // RUN: kernel-run %t.elf kernel=warp_only block=32 poison=y:256 print=y:i32 | FileCheck %s --check-prefix=ONE-WARP
+  // RUN: kernel-run %t.elf kernel=warp_only block=32 poison=y:256 print=y:i32 | FileCheck %s --check-prefix=ONEWARP
   // WARP: thread ({{.*}}): {{race on byte|uninitialised}}
-  // ONE-WARP: y: 31 30 29
+  // ONEWARP: y: 31 30 29
   llvm.func @warp_only(%y: !llvm.ptr<1>) attributes {gpu.kernel, nvvm.kernel} {
     %tid = nvvm.read.ptx.sreg.tid.x : i32
     %threads = nvvm.read.ptx.sreg.ntid.x : i32
