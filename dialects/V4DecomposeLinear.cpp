@@ -175,13 +175,33 @@ static SmallVector<Value> activations(Emit &e, Value x, Value weight) {
   return parts;
 }
 
+/// y = x times a stored weight. The even and the odd columns of x are copied for fp4: those of some rows at a time, which
+/// a workgroup's stack has room for.
+static Value linearRows(Emit &e, Value x, Value weight, Value scale, Value y) {
+  constexpr int64_t kMostActivations = 128 * 1024;
+  int64_t rows = sizeOf(x, 0), inner = sizeOf(x, 1), outer = sizeOf(y, 1), block = rows;
+  if (tensorType(weight).getElementType().isInteger(8))
+    block = std::clamp<int64_t>(kMostActivations / (4 * inner), 1, rows);
+  auto part = [&](OpFoldResult first, int64_t count, Value y) {
+    OpFoldResult zero = e.getIndexAttr(0);
+    Value source = e.slice(x, {first, zero}, {count, inner}), target = e.slice(y, {first, zero}, {count, outer});
+    target = e.finish(e.linear(activations(e, source, weight), weight, scale, e.accumulator(target)), target);
+    return e.insert(target, y, {first, zero}, {count, outer});
+  };
+  y = e.repeat(rows / block, y, [&](OpFoldResult i, ValueRange iter) -> SmallVector<Value> {
+    auto number = dyn_cast<Value>(i);
+    return {part(number ? OpFoldResult(e.mul(number, e.index(block))) : i, block, iter[0])};
+  })[0];
+  if (int64_t rest = rows % block)
+    y = part(e.getIndexAttr(rows - rest), rest, y);
+  return y;
+}
+
 FailureOr<SmallVector<Value>> LinearOp::decomposeOperation(OpBuilder &b) {
   Emit e(b, *this);
   Value y = e.emptyLike(getResult());
-  if (tensorType(getInput()).getRank() == 2) {
-    Value sums = e.linear(activations(e, getInput(), getWeight()), getWeight(), getScale(), e.accumulator(y));
-    return SmallVector<Value>{e.finish(sums, y)};
-  }
+  if (tensorType(getInput()).getRank() == 2)
+    return SmallVector<Value>{linearRows(e, getInput(), getWeight(), getScale(), y)};
 
   int64_t rows = sizeOf(getInput(), 0), inner = sizeOf(getInput(), 2), outer = sizeOf(getResult(), 2);
   return e.repeat(sizeOf(getWeight(), 0), y, [&](OpFoldResult g, ValueRange iter) -> SmallVector<Value> {
@@ -190,7 +210,7 @@ FailureOr<SmallVector<Value>> LinearOp::decomposeOperation(OpBuilder &b) {
     Value weight = e.row(getWeight(), g);
     Value scale = getScale() ? e.row(getScale(), g) : Value();
     Value part = e.slice(iter[0], {zero, g, zero}, {rows, 1, outer}, {1});
-    part = e.finish(e.linear(activations(e, x, weight), weight, scale, e.accumulator(part)), part);
+    part = linearRows(e, x, weight, scale, part);
     return {e.insert(part, iter[0], {zero, g, zero}, {rows, 1, outer})};
   });
 }

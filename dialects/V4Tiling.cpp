@@ -157,15 +157,15 @@ static int64_t outputRows(Value weight, int64_t lead) {
 }
 
 /// Size of a tile of the weight's rows. Every tile of a product of many bf16 rows may widen them: few tiles then, but at
-/// least kLeastTiles.
-static int64_t rowTile(Value input, Value weight, int64_t lead) {
+/// least kLeastTiles of all `groups`.
+static int64_t rowTile(Value input, Value weight, int64_t lead, int64_t groups = 1) {
   int64_t rows = outputRows(weight, lead);
   Type element = cast<RankedTensorType>(weight.getType()).getElementType();
   if (!isPackedWeight(weight, lead))
     return weightRows(rows, element);
   int64_t size = kPackedTile;
   if (cast<RankedTensorType>(input.getType()).getElementType().isBF16() && shapeOf(input)[0] > kFewRows)
-    while (size < kWideTile && rows >= 2 * size * kLeastTiles)
+    while (size < kWideTile && groups * rows >= 2 * size * kLeastTiles)
       size *= 2;
   size = kPackedRows * largestDivisor(rows / kPackedRows, size / kPackedRows);
   // With a scale per 128 rows a tile must not cross a block.
@@ -191,7 +191,7 @@ Sizes LinearOp::getLoopSizes() {
 Sizes LinearOp::getTileSizes() {
   int64_t lead = getInput().getType().getRank() - 2;
   Sizes sizes(lead, 1);
-  sizes.push_back(rowTile(getInput(), getWeight(), lead));
+  sizes.push_back(rowTile(getInput(), getWeight(), lead, lead ? shapeOf(getWeight())[0] : 1));
   return sizes;
 }
 Dims LinearOp::getOperandTile(OpOperand &operand) {

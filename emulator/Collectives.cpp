@@ -114,61 +114,81 @@ void Worker::barrier(uint32_t id, uint32_t threads, const v4_emu_site *site, boo
     fault(site, "barrier for %u threads: no multiple of 32", threads);
   if (threads > launch->threads)
     fault(site, "barrier for %u threads in a block of %u", threads, launch->threads);
+  // These ops are aligned: the lanes of a warp arrive as one.
+  struct Arrival {
+    uint32_t id, threads;
+  } mine{id, threads};
   Fiber &self = current();
   Warp &warp = warps[self.thread / 32];
-  // All lanes of a warp must wait at the same op; different warps may wait at different ones.
-  if (warp.barrierSite && warp.barrierSite != site)
-    fault(site, "divergent: another lane of the warp waits at %s", siteName(warp.barrierSite).c_str());
+  Meeting *meeting = meet(warp.lanes, site, &mine);
+  if (!meeting)
+    return; // resumed when the barrier was complete, or at once where the op does not wait
+  uint32_t first = self.thread / 32 * 32, lanes = meeting->arrived;
+  for (uint32_t l = 0; l != 32; ++l)
+    if (lanes >> l & 1) {
+      auto *other = static_cast<const Arrival *>(meeting->arguments[l]);
+      if (other->id != id || other->threads != threads)
+        fault(site, "divergent: lane %u names barrier %u for %u threads, lane %u barrier %u for %u", self.thread % 32, id, threads, l,
+              other->id, other->threads);
+    }
+  warp.meetings.erase(warp.meetings.begin() + (meeting - warp.meetings.data()));
   Barrier &barrier = barriers[id];
   if (barrier.arrived == 0)
     barrier.expected = threads;
   else if (barrier.expected != threads)
     fault(site, "barrier %u for %u threads, of which others wait for %u", id, threads, barrier.expected);
   bool whole = threads == launch->threads && wantsToWait;
-  if (launch->races && !whole)
-    joinInto(barrier.joined, self);
-  barrier.latest = std::max(barrier.latest, self.clock);
-  if (wantsToWait)
-    barrier.waiting.push_back(self.thread);
-  if (++barrier.arrived != barrier.expected) {
-    if (!wantsToWait) {
-      advance(self, self.clock + 1, site);
-      return;
-    }
-    warp.barrierSite = site;
-    wait(site, id);
+  for (uint32_t l = 0; l != 32; ++l) {
+    if (!(lanes >> l & 1))
+      continue;
+    Fiber &lane = fibers[first + l];
+    if (launch->races && !whole)
+      joinInto(barrier.joined, lane);
+    barrier.latest = std::max(barrier.latest, lane.clock);
+    if (wantsToWait)
+      barrier.waiting.push_back(lane.thread);
+    else
+      advance(lane, lane.clock + 1, site);
+  }
+  barrier.arrived += uint32_t(std::popcount(lanes));
+  // The last in the list of those that are ready runs first.
+  auto resumeOthers = [&](uint32_t mask) {
+    for (uint32_t l = 32; l-- != 0;)
+      if (mask >> l & 1 && first + l != self.thread)
+        resume(first + l);
+  };
+  if (barrier.arrived < barrier.expected) {
+    if (wantsToWait)
+      wait(site, id);
+    else
+      resumeOthers(lanes);
     return;
   }
-  std::vector<uint32_t> waiting;
-  waiting.swap(barrier.waiting);
-  whole = waiting.size() == launch->threads;
-  for (uint32_t thread : waiting)
-    warps[thread / 32].barrierSite = nullptr;
+  if (barrier.arrived > barrier.expected)
+    fault(site, "barrier %u: %u threads arrive where %u are expected", id, barrier.arrived, barrier.expected);
+  whole = barrier.waiting.size() == launch->threads;
   if (launch->races) {
-    for (uint32_t thread : waiting) {
+    for (uint32_t thread : barrier.waiting) {
       Fiber &fiber = fibers[thread];
-      if (!whole)
-        fiber.vector = barrier.joined;
-      else
+      if (whole)
         fiber.vector.clear();
+      else
+        fiber.vector = barrier.joined;
       advance(fiber, barrier.latest + 1, site);
     }
-    if (!wantsToWait)
-      advance(self, std::max(self.clock, barrier.latest) + 1, site);
     if (whole) {
       base = barrier.latest;
       exact.clear();
     }
   }
-  uint32_t thread = self.thread;
+  for (size_t i = barrier.waiting.size(); i-- != 0;)
+    if (barrier.waiting[i] != self.thread)
+      resume(barrier.waiting[i]);
+  if (!wantsToWait)
+    resumeOthers(lanes);
   barrier.arrived = barrier.latest = 0;
   barrier.joined.clear();
-  for (size_t i = waiting.size(); i-- != 0;)
-    if (waiting[i] != thread)
-      resume(waiting[i]);
-  // The order of arrival is kept.
-  waiting.clear();
-  barrier.waiting.swap(waiting);
+  barrier.waiting.clear();
 }
 
 namespace {
@@ -524,9 +544,14 @@ void copyWait(uint32_t groups, const v4_emu_site *site) {
   thisWorker().copyWait(groups, site);
 }
 
+void checkDivision(uint32_t undefined, const v4_emu_site *site) {
+  if (undefined) [[unlikely]]
+    thisWorker().fault(site, "division by zero, or a quotient out of range");
+}
+
 } // namespace
 
 const v4_emu_api kApi = {thread, access, barrier, barrierArrive, warpSync, shuffle, vote, match, redux, elect, mma,
-                         ldmatrix, stmatrix, copyAsync, copyCommit, copyWait};
+                         ldmatrix, stmatrix, copyAsync, copyCommit, copyWait, checkDivision};
 
 } // namespace v4::emu

@@ -109,9 +109,10 @@ int v4_emu_launch(v4_emu_device *device, const v4_emu_launch_info *info) {
   launch.blocks = blocks;
   launch.threads = uint32_t(threads);
   launch.sharedBytes = kernel->static_shared_bytes + info->shared_bytes;
-  launch.arguments.reserve(info->binding_count);
+  launch.arguments.reserve(size_t(info->binding_count) + 1);
   for (uint32_t i = 0; i != info->binding_count; ++i)
     launch.arguments.push_back(info->bindings[i].base);
+  launch.arguments.push_back(nullptr); // a list without bindings is a list too: null would ask for the description
   if (!reserveCells(*device, launch)) {
     device->report = "no address space for the race checks of kernel " + launch.name + ": run with races off";
     return V4_EMU_NO_MEMORY;

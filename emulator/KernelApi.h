@@ -84,7 +84,8 @@ struct v4_emu_thread {
   X(void, stmatrix, (void *row, const void *in, uint32_t count, uint32_t transposed, const v4_emu_site *site))         \
   X(void, copy_async, (void *to, const void *from, uint32_t source_bytes, const v4_emu_site *site))                    \
   X(void, copy_commit, (const v4_emu_site *site))                                                                      \
-  X(void, copy_wait, (uint32_t groups, const v4_emu_site *site))
+  X(void, copy_wait, (uint32_t groups, const v4_emu_site *site))                                                       \
+  X(void, check_division, (uint32_t undefined, const v4_emu_site *site)) /* by zero, or of the least integer by -1 */
 
 struct v4_emu_api {
 #define V4_EMU_MEMBER(result, name, parameters) result(*name) parameters;

@@ -177,7 +177,6 @@ void Worker::runBlock(uint64_t index) {
     warps[w].lanes = lanes == 32 ? ~0u : (1u << lanes) - 1;
     warps[w].exited = warps[w].base = 0;
     warps[w].meetings.clear();
-    warps[w].barrierSite = nullptr;
   }
   for (uint32_t t = 0; t != count; ++t) {
     Fiber &fiber = fibers[t];

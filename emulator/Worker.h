@@ -106,7 +106,6 @@ struct Meeting {
 struct Warp {
   uint32_t lanes, exited, base;      // `base`: Knowledge::warpBase
   std::vector<Meeting> meetings;     // open ones, with masks that do not overlap
-  const v4_emu_site *barrierSite;    // where the first of its lanes waits for a barrier
 };
 
 struct Barrier {

@@ -100,7 +100,7 @@ def ExpandTemplatesPass : Pass<"v4-expand-templates", "::mlir::func::FuncOp"> {
   let summary = "build the bodies of kernel templates";
   let description = [{
     Every `v4.kernel` becomes the loops and vectors of its template (`lowering/templates/`), for a processor with the instruction sets that
-    `features` lists, in LLVM's spelling. Operands that a template does not support are an error.
+    `features` lists, in LLVM's spelling, or what every thread of a block does on a GPU (`lowering/nvptx/templates/`). Operands that a template does not support are an error.
   }];
   let options = [Option<"features", "features", "std::string", "\"\"", "instruction sets of the processor, separated by commas">,
                  Option<"target", "target", "std::string", "\"cpu\"", "cpu, or a GPU: nvptx:sm_90a">];

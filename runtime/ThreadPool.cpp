@@ -26,11 +26,13 @@ uint32_t ThreadPool::available() {
 }
 
 Status ThreadPool::start(uint32_t count) {
+  tickets = std::vector<Ticket>(std::max(count, 1u));
   // std::thread would throw when the system refuses; pthread_create returns an error.
   for (uint32_t i = 1; i < count; ++i) {
     pthread_t handle;
-    auto body = [](void *self) -> void * {
-      static_cast<ThreadPool *>(self)->work();
+    auto body = [](void *pool) -> void * {
+      auto *self = static_cast<ThreadPool *>(pool);
+      self->work(self->started.fetch_add(1) + 1);
       return nullptr;
     };
     int error = ::pthread_create(&handle, nullptr, body, this);
@@ -49,22 +51,27 @@ ThreadPool::~ThreadPool() {
     ::pthread_join(handle, nullptr);
 }
 
-void ThreadPool::help() {
-  for (;;) {
-    uint64_t current = ticket.load(std::memory_order_acquire);
-    KernelFunction job = function.load(std::memory_order_acquire);
-    void *const *arguments = bindings.load(std::memory_order_acquire);
-    uint32_t workgroup = static_cast<uint32_t>(current);
-    if (workgroup >= total.load(std::memory_order_acquire))
-      return;
-    if (!ticket.compare_exchange_weak(current, current + 1, std::memory_order_acq_rel))
-      continue;
-    job(arguments, workgroup);
-    finished.fetch_add(1, std::memory_order_release);
+void ThreadPool::help(uint32_t self) {
+  uint32_t threads = static_cast<uint32_t>(tickets.size());
+  for (uint32_t i = 0; i != threads; ++i) {
+    uint32_t owner = (self + i) % threads;
+    std::atomic<uint64_t> &ticket = tickets[owner].value;
+    for (;;) {
+      uint64_t current = ticket.load(std::memory_order_acquire);
+      KernelFunction job = function.load(std::memory_order_acquire);
+      void *const *arguments = bindings.load(std::memory_order_acquire);
+      uint32_t workgroup = static_cast<uint32_t>(current);
+      if (workgroup >= rangeBegin(owner + 1ull, total.load(std::memory_order_acquire)))
+        break;
+      if (!ticket.compare_exchange_weak(current, current + 1, std::memory_order_acq_rel))
+        continue;
+      job(arguments, workgroup);
+      finished.fetch_add(1, std::memory_order_release);
+    }
   }
 }
 
-void ThreadPool::work() {
+void ThreadPool::work(uint32_t self) {
   uint32_t seen = 0;
   while (!stopping.load(std::memory_order_relaxed)) {
     uint32_t now = wake.load();
@@ -79,7 +86,7 @@ void ThreadPool::work() {
       continue;
     }
     seen = now;
-    help();
+    help(self);
   }
 }
 
@@ -90,16 +97,19 @@ void ThreadPool::run(KernelFunction job, void *const *arguments, uint32_t workgr
     return;
   }
   finished.store(0, std::memory_order_relaxed);
-  uint64_t generation = (ticket.load(std::memory_order_relaxed) >> 32) + 1;
-  ticket.store(generation << 32 | UINT32_MAX, std::memory_order_release); // no workgroup to take
+  ++generation;
+  for (Ticket &ticket : tickets)
+    ticket.value.store(generation << 32 | UINT32_MAX, std::memory_order_release); // no workgroup to take
   function.store(job, std::memory_order_release);
   bindings.store(arguments, std::memory_order_release);
   total.store(workgroups, std::memory_order_release);
-  ticket.store((generation + 1) << 32, std::memory_order_release);
+  ++generation;
+  for (uint32_t i = 0; i != tickets.size(); ++i)
+    tickets[i].value.store(generation << 32 | rangeBegin(i, workgroups), std::memory_order_release);
   wake.fetch_add(1);
   if (sleepers.load() != 0)
     wake.notify_all();
-  help();
+  help(0);
   for (int i = 0; finished.load(std::memory_order_acquire) != workgroups; ++i) {
     if (i < spins)
       pause();

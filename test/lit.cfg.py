@@ -12,10 +12,11 @@ Substitutions, besides lit's own:
     %shlibext      .so
     %source_dir    the source tree; %build_dir the build tree
 Features: `long` (with --param long=1, as ctest has it) for tests of a minute or more; `avx512vbmi`, `avx512bf16` where the CPU has
-them; `asan`, `coverage` for what such builds cannot run.
+them; `ptxas` where NVIDIA's assembler is found (%ptxas; V4_PTXAS names it); `asan`, `coverage` for what such builds cannot run.
 """
 
 import os
+import shutil
 
 import lit.formats
 
@@ -53,6 +54,10 @@ with open("/proc/cpuinfo") as cpuinfo:
 for name in ["avx512vbmi", "avx512bf16"]:
     if name.replace("avx512", "avx512_") in flags or name in flags:
         config.available_features.add(name)
+ptxas = os.environ.get("V4_PTXAS") or shutil.which("ptxas") or shutil.which("ptxas", path="/usr/local/cuda/bin")
+if ptxas:
+    config.available_features.add("ptxas")
+    config.substitutions.append(("%ptxas", ptxas))
 if config.v4_sanitize:
     config.available_features.add("asan")
 if config.v4_coverage:

@@ -97,8 +97,8 @@ private:
       // The table is set before a kernel runs and the thread's record does not move.
       function.setMemoryEffects(llvm::MemoryEffects::none());
       function.addFnAttr(llvm::Attribute::WillReturn);
-    } else if (name == "access") {
-      // It looks at addresses only. It may not return, so nothing moves above it.
+    } else if (name == "access" || name == "check_division") {
+      // It looks at its arguments only. It may not return, so nothing moves above it.
       function.setMemoryEffects(llvm::MemoryEffects::inaccessibleMemOnly());
       function.addFnAttr(llvm::Attribute::NoMerge);
     } else {

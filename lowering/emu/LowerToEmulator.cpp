@@ -154,6 +154,7 @@ private:
   LogicalResult rewrite(Operation *op);
   LogicalResult rewriteNvvm(Operation *op);
   LogicalResult rewriteMma(NVVM::MmaOp op);
+  void checkDivision(Operation *op, bool isSigned);
   LogicalResult access(Operation *op, Value pointer, Type type, std::optional<uint64_t> alignment, v4_emu_access kind);
   void stripAddressSpaces();
   void setKernelAttributes();
@@ -388,6 +389,33 @@ LogicalResult Rewriter::access(Operation *op, Value pointer, Type type, std::opt
   }
   call("access", {}, {pointer, site(op, bytes, promised, kind, space, binding)});
   return success();
+}
+
+/// A GPU gives some number where the host raises a signal.
+void Rewriter::checkDivision(Operation *op, bool isSigned) {
+  Value dividend = op->getOperand(0), divisor = op->getOperand(1);
+  Type type = divisor.getType();
+  APInt constantDivisor;
+  if (matchPattern(divisor, m_ConstantInt(&constantDivisor)) && !constantDivisor.isZero() && !(isSigned && constantDivisor.isAllOnes()))
+    return;
+  unsigned width = cast<IntegerType>(getElementTypeOrSelf(type)).getWidth();
+  auto filled = [&](const APInt &value) -> Value {
+    if (auto vector = dyn_cast<VectorType>(type))
+      return LLVM::ConstantOp::create(b, loc, type, DenseElementsAttr::get(vector, value));
+    return LLVM::ConstantOp::create(b, loc, type, b.getIntegerAttr(type, value));
+  };
+  Value undefined = LLVM::ICmpOp::create(b, loc, LLVM::ICmpPredicate::eq, divisor, filled(APInt::getZero(width)));
+  if (isSigned) {
+    Value minus = LLVM::ICmpOp::create(b, loc, LLVM::ICmpPredicate::eq, divisor, filled(APInt::getAllOnes(width)));
+    Value least = LLVM::ICmpOp::create(b, loc, LLVM::ICmpPredicate::eq, dividend, filled(APInt::getSignedMinValue(width)));
+    undefined = LLVM::OrOp::create(b, loc, undefined, LLVM::AndOp::create(b, loc, minus, least));
+  }
+  Value any = undefined;
+  if (isa<VectorType>(type))
+    any = LLVM::vector_reduce_or::create(b, loc, b.getI1Type(), undefined);
+  call("check_division", {}, {LLVM::ZExtOp::create(b, loc, i32, any).getResult(), site(op)});
+  // The host may compute the quotient before the check.
+  op->setOperand(1, LLVM::SelectOp::create(b, loc, undefined, filled(APInt(width, 1)), divisor));
 }
 
 LogicalResult Rewriter::rewriteMma(NVVM::MmaOp op) {
@@ -700,6 +728,14 @@ LogicalResult Rewriter::rewrite(Operation *op) {
                                  << "', which the module does not define";
         return success();
       })
+      .Case<LLVM::UDivOp, LLVM::URemOp>([&](Operation *) -> LogicalResult {
+        checkDivision(op, false);
+        return success();
+      })
+      .Case<LLVM::SDivOp, LLVM::SRemOp>([&](Operation *) -> LogicalResult {
+        checkDivision(op, true);
+        return success();
+      })
       .Case([&](LLVM::InlineAsmOp) { return unknown(op, "kernels for it have no inline assembly"); })
       .Case([&](LLVM::CallIntrinsicOp intrinsic) { return unknown(op, intrinsic.getIntrin()); })
       .Default([&](Operation *) { return success(); });
@@ -709,7 +745,7 @@ void Rewriter::stripAddressSpaces() {
   for (auto global : llvm::make_early_inc_range(host.getOps<LLVM::GlobalOp>())) {
     if (sharedOffsets.contains(global.getSymName()))
       global.erase();
-    else
+    else if (global.getAddrSpace() != 0)
       global.setAddrSpace(0);
   }
   AttrTypeReplacer replacer;

@@ -301,9 +301,14 @@ void Gemm::prepare(int64_t most, int64_t rows) {
   blocking = target.has("avx512f") ? Blocking{6, 4, 1024, 512} : Blocking{target.has("avx2") ? 6 : 3, 1, 1024, 512};
   // Stored f32 is not rounded to bf16.
   dot = narrow && format != Format::F32 && target.has("avx512bf16") && target.has("fast-bf16-dot");
-  // Widened rows share the second-level cache with the panel. With few rows the panel's own way counts, which is short
-  // in the first-level cache.
-  if ((narrow && !dot) || rows < kManyRows)
+  // Widened rows share the second-level cache with the panel: fewer rows at a time then, not a short block, since sums are
+  // read and written for each.
+  if (narrow && !dot) {
+    blocking.rows = 256;
+    blocking.inner = 512;
+  }
+  // With few rows the panel's own way counts, which is short in the first-level cache.
+  if (rows < kManyRows)
     blocking.inner = 128;
   blocking.rows = std::min(blocking.rows, most);
   blocking.inner = std::min(blocking.inner, inner);

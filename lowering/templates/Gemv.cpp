@@ -26,6 +26,8 @@ constexpr int64_t kMostRows = 16, kMostExpertRows = 8;
 /// Elements of K per block: a multiple of every scale block, and few enough that the rows' part of it stays in the
 /// first-level cache.
 constexpr int64_t kInner = 128;
+/// Rows of an expert for which reading its weight takes longer than multiplying.
+constexpr int64_t kMostRowsAhead = 2;
 
 namespace {
 class Gemv : ImplicitLocOpBuilder {
@@ -38,12 +40,25 @@ public:
 private:
   using Sums = SmallVector<Value>;
 
+  /// What is asked for ahead of its turn while a block of K is multiplied: lines `lines` and groups `groups` after the
+  /// block's own ones, of `weight`. At the end of K these are the first lines of the next tile: memory that comes late
+  /// there would cost more than anything else, a tenth of the time for a K of 2048.
+  struct Ahead {
+    const PackedWeight *weight;
+    Value groups, lines;
+  };
   /// Rows and groups of 16 columns of a register tile: rows `row ..`, groups `group ..`.
   struct Tile {
     ArrayRef<Value> inputs;
     int64_t row;
     Value group;
     int64_t groups;
+    Ahead ahead;
+  };
+  /// The weight that follows one in a workgroup, and where in it the workgroup's columns begin.
+  struct Next {
+    PackedWeight weight;
+    Value group;
   };
 
   Value index(int64_t value) { return arith::ConstantIndexOp::create(*this, value); }
@@ -53,6 +68,9 @@ private:
   VectorType lanes(Type element) { return VectorType::get({kPackedRows}, element); }
   Value zero() { return arith::ConstantOp::create(*this, getZeroAttr(lanes(getF32Type()))); }
   Value mulAdd(Value a, Value b, Value sum);
+  Value compare(arith::CmpIPredicate predicate, Value a, Value b) {
+    return arith::CmpIOp::create(*this, predicate, a, b);
+  }
   /// A loop that carries sums.
   Sums loop(Value from, Value to, int64_t step, Sums sums, function_ref<Sums(Value, Sums)> body);
   void loop(int64_t to, int64_t step, function_ref<void(Value)> body);
@@ -60,8 +78,10 @@ private:
   Value scratch(ArrayRef<int64_t> shape);
   int64_t tileGroups(int64_t rows) const;
   void prepare(int64_t rows, int64_t columns);
-  void product(ArrayRef<Value> inputs, ArrayRef<Value> outputs, const PackedWeight &weight);
-  void block(ArrayRef<Value> inputs, const PackedWeight &weight, Value number, int64_t lines);
+  void product(ArrayRef<Value> inputs, ArrayRef<Value> outputs, const PackedWeight &weight, const Next *next = nullptr);
+  void block(ArrayRef<Value> inputs, const PackedWeight &weight, Value number, int64_t lines, const Next *next = nullptr);
+  /// Lines that are asked for ahead.
+  int64_t aheadLines() const { return std::clamp<int64_t>(kInner / PackedWeight::perLine(format), 16, 32); }
   void tile(const Tile &tile, const PackedWeight &weight, Value number, int64_t lines);
   Sums lines(const Tile &tile, const PackedWeight &weight, Value number, Value from, int64_t count, Sums sums);
   Sums line(const Tile &tile, const PackedWeight &weight, Value number, Value at, Sums sums);
@@ -152,15 +172,13 @@ void Gemv::stage(ArrayRef<Value> inputs, Value k, int64_t count) {
 /// Line `at` of block `number` of every group times the rows.
 Gemv::Sums Gemv::line(const Tile &tile, const PackedWeight &weight, Value number, Value at, Sums sums) {
   int64_t perLine = weight.getPerLine();
-  // 1 or 2 KiB ahead, by the time that widening takes: what was asked for must not leave the cache before its turn.
-  int64_t ahead = format == Format::E2M1 ? 16 : 32;
   Value place = add(mul(number, kInner / perLine), at), k = mul(staged ? at : place, perLine);
   SmallVector<SmallVector<Value>> prepared;
   for (int64_t g = 0; g < tile.groups; ++g) {
     Value group = add(tile.group, g);
     prepared.push_back(weight.prepare(*this, weight.load(*this, group, place)));
     if (tile.row == 0)
-      weight.prefetch(*this, group, add(place, ahead));
+      tile.ahead.weight->prefetch(*this, add(group, tile.ahead.groups), add(place, tile.ahead.lines));
   }
   for (int64_t i = 0; i < perLine; ++i) {
     SmallVector<Value> columns;
@@ -206,6 +224,10 @@ void Gemv::tile(const Tile &tile, const PackedWeight &weight, Value number, int6
     sums = lines(tile, weight, number, index(0), count, sums);
   } else {
     int64_t perLine = weight.getPerLine(), scaleLines = weight.getBlock() / perLine, scales = kInner / weight.getBlock();
+    Value later = add(mul(number, kInner / perLine), tile.ahead.lines);
+    for (int64_t g = 0; g < tile.groups && tile.row == 0; ++g)
+      tile.ahead.weight->prefetchScale(*this, add(add(tile.group, tile.ahead.groups), g),
+                                       arith::DivUIOp::create(*this, later, index(scaleLines)));
     // `count` lines from line `first` on, which share a scale.
     auto scaled = [&](Value scaleNumber, int64_t count, Sums sums) {
       Sums part = lines(tile, weight, number, mul(scaleNumber, scaleLines), count, Sums(sums.size(), zero()));
@@ -228,31 +250,45 @@ void Gemv::tile(const Tile &tile, const PackedWeight &weight, Value number, int6
     vector::StoreOp::create(*this, sum, totals, place);
 }
 
-/// The first `lines` lines of block `number`.
-void Gemv::block(ArrayRef<Value> inputs, const PackedWeight &weight, Value number, int64_t lines) {
+/// The first `lines` lines of block `number`. With `next`, it is the last whole block, and `next` comes after it.
+void Gemv::block(ArrayRef<Value> inputs, const PackedWeight &weight, Value number, int64_t lines, const Next *next) {
   if (staged)
     stage(inputs, mul(number, kInner), lines * weight.getPerLine());
   // Tiles of the same number of rows, or one less.
   int64_t rows = inputs.size(), tiles = llvm::divideCeil(rows, tileRows);
   int64_t groups = largestDivisor(weight.getGroups(), tileGroups(llvm::divideCeil(rows, tiles)));
+  // 1 or 2 KiB ahead, by the time that widening takes: what was asked for must not leave the cache before its turn.
+  int64_t perK = weight.getInner() / weight.getPerLine(), blockLines = kInner / weight.getPerLine();
+  Ahead ahead{&weight, index(0), index(aheadLines())};
+  if (next && groups == weight.getGroups()) {
+    ahead = {&next->weight, next->group, index(aheadLines() - perK)};
+  } else {
+    // The next tile lies behind this one, also where it is the next workgroup's.
+    Value end = add(mul(number, blockLines), blockLines - 1 + aheadLines());
+    Value last = compare(arith::CmpIPredicate::uge, end, index(perK));
+    ahead.lines = arith::SelectOp::create(*this, last, index(aheadLines() + (groups - 1) * perK), ahead.lines);
+  }
   loop(weight.getGroups(), groups, [&](Value group) {
     for (int64_t i = 0, first = 0; i < tiles; ++i) {
       int64_t count = (rows - first) / (tiles - i);
-      tile(Tile{inputs.slice(first, count), first, group, groups}, weight, number, lines);
+      tile(Tile{inputs.slice(first, count), first, group, groups, ahead}, weight, number, lines);
       first += count;
     }
   });
 }
 
 /// The rows `inputs` of x to the rows `outputs` of y.
-void Gemv::product(ArrayRef<Value> inputs, ArrayRef<Value> outputs, const PackedWeight &weight) {
+void Gemv::product(ArrayRef<Value> inputs, ArrayRef<Value> outputs, const PackedWeight &weight, const Next *next) {
   int64_t columns = weight.getGroups() * kPackedRows, blockLines = kInner / weight.getPerLine();
   int64_t lines = weight.getInner() / weight.getPerLine();
   loop(columns, kPackedRows, [&](Value column) {
     for (size_t m = 0; m < inputs.size(); ++m)
       vector::StoreOp::create(*this, zero(), totals, ValueRange{index(m), column});
   });
-  loop(lines / blockLines, 1, [&](Value number) { block(inputs, weight, number, blockLines); });
+  int64_t blocks = lines / blockLines, alike = blocks && next ? blocks - 1 : blocks;
+  loop(alike, 1, [&](Value number) { block(inputs, weight, number, blockLines); });
+  if (alike < blocks)
+    block(inputs, weight, index(alike), blockLines, next);
   if (lines % blockLines)
     block(inputs, weight, index(lines / blockLines), lines % blockLines);
   Type element = cast<MemRefType>(y.getType()).getElementType();
@@ -305,14 +341,25 @@ void Gemv::grouped() {
     Value number = memref::LoadOp::create(*this, numbers, at);
     return arith::IndexCastOp::create(*this, getIndexType(), number);
   };
+  auto rowOf = [&](Value expert) {
+    return PackedWeight(*this, tableRow(*this, inputs[1], expert), scaled ? tableRow(*this, inputs[2], expert) : Value(),
+                        target);
+  };
+  int64_t count = cast<MemRefType>(experts.getType()).getDimSize(0);
   Value last = index(tokens - 1);
-  loop(index(0), index(cast<MemRefType>(experts.getType()).getDimSize(0)), 1, {}, [&](Value a, Sums) -> Sums {
+  loop(index(0), index(count), 1, {}, [&](Value a, Sums) -> Sums {
     Value expert = read(experts, a);
-    auto branch = scf::IfOp::create(*this, arith::CmpIOp::create(*this, arith::CmpIPredicate::sge, expert, index(0)));
+    auto branch = scf::IfOp::create(*this, compare(arith::CmpIPredicate::sge, expert, index(0)));
     OpBuilder::InsertionGuard guard(*this);
     setInsertionPointToStart(branch.thenBlock());
-    PackedWeight weight(*this, tableRow(*this, inputs[1], expert), scaled ? tableRow(*this, inputs[2], expert) : Value(),
-                        target);
+    PackedWeight weight = rowOf(expert);
+    // Active experts come first. After the last one the next workgroup begins with the first one again.
+    Value following = read(experts, arith::MinUIOp::create(*this, add(a, 1), index(count - 1)));
+    Value isLast = arith::OrIOp::create(*this, compare(arith::CmpIPredicate::eq, a, index(count - 1)),
+                                        compare(arith::CmpIPredicate::slt, following, index(0)));
+    following = arith::SelectOp::create(*this, isLast, read(experts, index(0)), following);
+    following = arith::MaxSIOp::create(*this, following, index(0));
+    Next next{rowOf(following), arith::SelectOp::create(*this, isLast, index(weight.getGroups()), index(0))};
     Value begin = read(offsets, a), end = read(offsets, add(a, 1));
     auto build = [&](Value first, int64_t count) {
       SmallVector<Value> from, to;
@@ -321,7 +368,7 @@ void Gemv::grouped() {
         // Rows of the list are rows of x; a damaged list reads no other memory.
         from.push_back(list.empty() ? to.back() : arith::MinUIOp::create(*this, read(list[0], to.back()), last).getResult());
       }
-      product(from, to, weight);
+      product(from, to, weight, count <= kMostRowsAhead ? &next : nullptr);
     };
     loop(begin, end, most, {}, [&](Value first, Sums) -> Sums {
       if (most == 1)

@@ -109,6 +109,14 @@ void PackedWeight::prefetch(ImplicitLocOpBuilder &b, Value group, Value line) co
                              /*isDataCache=*/true);
 }
 
+void PackedWeight::prefetchScale(ImplicitLocOpBuilder &b, Value group, Value block) const {
+  if (format != Format::E2M1)
+    return;
+  Value zero = arith::ConstantIndexOp::create(b, 0);
+  memref::PrefetchOp::create(b, scale, ValueRange{group, block, zero}, /*isWrite=*/false, /*localityHint=*/3,
+                             /*isDataCache=*/true);
+}
+
 Value PackedWeight::loadScale(ImplicitLocOpBuilder &b, Value group, Value block) const {
   if (!scale)
     return {};

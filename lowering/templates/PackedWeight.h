@@ -39,6 +39,8 @@ public:
   Value load(ImplicitLocOpBuilder &b, Value group, Value line) const;
   /// Asks for a line that will be loaded soon; it may lie past the last one.
   void prefetch(ImplicitLocOpBuilder &b, Value group, Value line) const;
+  /// The same for the scales of a block of elements: those of fp4, which are as many as to be missed.
+  void prefetchScale(ImplicitLocOpBuilder &b, Value group, Value block) const;
   /// The scales of elements `block * getBlock() ..` of the rows of `group`, `vector<16xf32>`; null without scales.
   Value loadScale(ImplicitLocOpBuilder &b, Value group, Value block) const;
   /// The elements of a line in the order of K, each `vector<16xf32>`, times `scale` unless that is null. Exact: scales

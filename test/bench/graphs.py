@@ -59,8 +59,7 @@ def linear(element):
     graph = Graph(WIDTH)
     stored = {"bf16": ("bf16", WIDTH), "f32": ("f32", WIDTH), "fp8": ("f8E4M3FN", WIDTH), "fp4": ("i8", WIDTH // 2)}[element]
     scales = {"fp8": [WIDTH // 128, WIDTH // 128], "fp4": [WIDTH, WIDTH // 32]}.get(element)
-    # Many rows of fp4 weights are products of experts, which v4.linear does not cut to a workgroup's stack.
-    for rows in (1, 2, 4, 8, 16) if element == "fp4" else (1, 2, 4, 8, 16, 512):
+    for rows in (1, 2, 4, 8, 16, 512):
         weights = [weight("embed", "bf16", [WIDTH, WIDTH]), weight("w", stored[0], [WIDTH, stored[1]])]
         operands, types = "%x, %w", [tensor([rows, WIDTH]), weights[1][1]]
         if scales:

@@ -108,3 +108,18 @@ func.func @hidden_keys(%q: tensor<1x4x32xf32>, %weights: tensor<1x4xf32>, %keys:
       : (tensor<1x4x32xf32>, tensor<1x4xf32>, tensor<64x32xf32>, tensor<1xi32>, index) -> tensor<1x64xf32>
   return %scores : tensor<1x64xf32>
 }
+
+// -----
+
+// The even and the odd columns for fp4 are copied for so many rows at a time as a workgroup's stack has room for.
+// CHECK-LABEL: func.func @linear_many_rows
+// CHECK: scf.for {{.*}} = %c0{{.*}} to %c12{{.*}}
+// CHECK: tensor.extract_slice {{.*}} : tensor<100x4096xf32> to tensor<8x4096xf32>
+// CHECK: tensor.empty() : tensor<8x2048xf32>
+// CHECK: scf.yield
+// CHECK: tensor.extract_slice {{.*}}[96, 0] [4, 4096] [1, 1] : tensor<100x4096xf32> to tensor<4x4096xf32>
+// CHECK-NOT: tensor<100x2048xf32>
+func.func @linear_many_rows(%x: tensor<100x4096xf32>, %w: tensor<40x2048xi8>, %scale: tensor<40x128xf8E8M0FNU>) -> tensor<100x40xf32> {
+  %y = v4.linear %x, %w scale %scale : (tensor<100x4096xf32>, tensor<40x2048xi8>, tensor<40x128xf8E8M0FNU>) -> tensor<100x40xf32>
+  return %y : tensor<100x40xf32>
+}

@@ -34,6 +34,41 @@ static void parseDims(const std::string &text, uint32_t *dims) {
     dims[i] = uint32_t(std::strtoul(part.c_str(), nullptr, 10));
 }
 
+/// Small numbers in the bytes of `type`; empty for a type that does not exist.
+static std::vector<char> randomBytes(const std::string &type, size_t count) {
+  std::vector<char> out;
+  uint64_t state = 0x9E3779B97F4A7C15ull;
+  auto next = [&](uint32_t bound) {
+    state = state * 6364136223846793005ull + 1442695040888963407ull;
+    return uint32_t((state >> 33) % bound);
+  };
+  auto put = [&](auto value) { out.insert(out.end(), reinterpret_cast<char *>(&value), reinterpret_cast<char *>(&value) + sizeof value); };
+  for (size_t i = 0; i != count; ++i) {
+    if (type == "f32")
+      put((float(next(17)) - 8.0f) / 4);
+    else if (type == "bf16") {
+      float value = (float(next(17)) - 8.0f) / 4;
+      uint32_t bits;
+      std::memcpy(&bits, &value, 4);
+      put(uint16_t(bits >> 16));
+    } else if (type == "f16")
+      put(static_cast<_Float16>((float(next(17)) - 8.0f) / 4));
+    else if (type == "e4m3")
+      put(uint8_t(0x20 + next(0x26) + 0x80 * next(2)));
+    else if (type == "e8m0")
+      put(uint8_t(126 + next(4)));
+    else if (type == "i8")
+      put(uint8_t(next(256)));
+    else if (type == "i32")
+      put(next(0x7FFFFFFF));
+    else if (type.rfind("below", 0) == 0 && std::strtoul(type.c_str() + 5, nullptr, 10))
+      put(next(uint32_t(std::strtoul(type.c_str() + 5, nullptr, 10))));
+    else
+      return {};
+  }
+  return out;
+}
+
 bool LaunchText::parse(const std::string &word) {
   if (word.rfind('@', 0) == 0) {
     std::vector<char> text;
@@ -68,7 +103,14 @@ bool LaunchText::parse(const std::string &word) {
     shared = uint32_t(std::stoul(value));
   else if (parts.size() < 2)
     return bad();
-  else if (key == "in" || key == "zero" || key == "poison" || key == "iota") {
+  else if (key == "random" && parts.size() == 3) {
+    Binding binding;
+    binding.name = parts[0];
+    binding.initial = randomBytes(parts[1], std::strtoull(parts[2].c_str(), nullptr, 10));
+    if (binding.initial.empty())
+      return bad();
+    bindings.push_back(std::move(binding));
+  } else if (key == "in" || key == "zero" || key == "poison" || key == "iota") {
     Binding binding;
     binding.name = parts[0];
     size_t count = std::strtoull(parts[1].c_str(), nullptr, 10);

@@ -4,6 +4,8 @@
 //   kernel=NAME grid=X[,Y[,Z]] block=X[,Y[,Z]] shared=BYTES
 //   in=NAME:FILE         a binding with the bytes of a file
 //   zero=NAME:BYTES      ... of zeros;  poison=NAME:BYTES of 0xFF (a NaN);  iota=NAME:COUNT the 32-bit numbers 0, 1, ...
+//   random=NAME:TYPE:COUNT   ... small random numbers of a type, whose products add up exactly: f32, bf16, f16, e4m3, e8m0, i8, i32; or integers
+//                        below a bound, as in below16 (32 bits)
 //   expect=NAME:FILE     after the launch the binding must have the bytes of the file; expect=NAME:FILE:X compares f32 values within X of
 //                        the largest one
 //   print=NAME:TYPE      prints it: i32, f32 or bytes

@@ -6,6 +6,9 @@
 // CHECK-NOT: v4.kernel
 // V4-COUNT-1: memref.alloca() {{.*}} : memref<1x64xf32>
 // V4: scf.for %[[BLOCK:.+]] = %{{.+}} to %c4{{.*}} step
+// 32 lines ahead, at the end of the 128 lines of a group those of the fourth group after it: of the next tile.
+// V4: %[[END:.+]] = arith.cmpi uge, %{{.+}}, %c128
+// V4: arith.select %[[END]], %c416{{.*}}, %c32
 // V4: scf.for %{{.+}} = %{{.+}} to %{{.+}} step %c4
 // V4: scf.for {{.*}} iter_args(%{{.+}} = %{{.+}}, %{{.+}} = %{{.+}}, %{{.+}} = %{{.+}}, %{{.+}} = %{{.+}}) -> (vector<16xf32>
 // V4: memref.prefetch
@@ -65,6 +68,27 @@ func.func @experts(%x: memref<3x64xf32>, %w: memref<8x2x32x16x2xbf16>, %e: memre
                    %y: memref<6x32xf32>) {
   v4.kernel "grouped_gemv" ins(%x, %w, %e, %o, %r : memref<3x64xf32>, memref<8x2x32x16x2xbf16>, memref<6xi32>, memref<7xi32>,
       memref<6xi32>) outs(%y : memref<6x32xf32>)
+  return
+}
+
+// -----
+
+// The last of two blocks asks for the first lines of the expert that follows, or of the next workgroup of the first one.
+// CHECK-LABEL: func.func @following
+// CHECK: memref.subview %arg1[%{{.+}}, 0, 0, 0, 0] [1, 4, 64, 16, 4]
+// CHECK: %[[N:.+]] = arith.minui %{{.+}}, %c5
+// CHECK: memref.load %arg3[%[[N]]]
+// CHECK: %[[LAST:.+]] = arith.ori
+// CHECK: %[[E:.+]] = arith.select %[[LAST]]
+// CHECK: %[[F:.+]] = arith.maxsi %[[E]], %c0
+// CHECK: memref.subview %arg1[%[[F]], 0, 0, 0, 0] [1, 4, 64, 16, 4]
+// CHECK: %[[NEXT:.+]] = memref.collapse_shape
+// CHECK: arith.select %[[LAST]], %c4{{.*}}, %c0
+// V4: memref.prefetch %[[NEXT]]
+func.func @following(%x: memref<1x256xf32>, %w: memref<8x4x64x16x4xf8E4M3FN>, %s: memref<8x1x2xf8E8M0FNU>, %e: memref<6xi32>,
+                     %o: memref<7xi32>, %r: memref<6xi32>, %y: memref<6x64xf32>) {
+  v4.kernel "grouped_gemv" ins(%x, %w, %s, %e, %o, %r : memref<1x256xf32>, memref<8x4x64x16x4xf8E4M3FN>, memref<8x1x2xf8E8M0FNU>,
+      memref<6xi32>, memref<7xi32>, memref<6xi32>) outs(%y : memref<6x64xf32>)
   return
 }
 

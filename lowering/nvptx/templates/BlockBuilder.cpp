@@ -26,7 +26,9 @@ void BlockBuilder::forThreads(int64_t number, function_ref<void(Value)> body) {
   forThreads(index(number), body);
 }
 
-void BlockBuilder::warpBarrier() { NVVM::SyncWarpOp::create(*this, i32(-1)); }
+void BlockBuilder::warpBarrier() {
+  NVVM::SyncWarpOp::create(*this, i32(-1));
+}
 
 Value BlockBuilder::shared(ArrayRef<int64_t> shape, Type element) {
   auto type = MemRefType::get(shape, element, MemRefLayoutAttrInterface(), getI64IntegerAttr(kSharedMemory));
@@ -56,8 +58,12 @@ void BlockBuilder::copyAsync(Value from, ValueRange fromAt, Value to, ValueRange
   nvgpu::DeviceAsyncCopyOp::create(*this, token, to, toAt, from, fromAt, getIndexAttr(count), elements, getUnitAttr());
 }
 
-void BlockBuilder::commitCopies() { NVVM::CpAsyncCommitGroupOp::create(*this); }
-void BlockBuilder::waitForCopies(int64_t sets) { NVVM::CpAsyncWaitGroupOp::create(*this, getI32IntegerAttr(sets)); }
+void BlockBuilder::commitCopies() {
+  NVVM::CpAsyncCommitGroupOp::create(*this);
+}
+void BlockBuilder::waitForCopies(int64_t sets) {
+  NVVM::CpAsyncWaitGroupOp::create(*this, getI32IntegerAttr(sets));
+}
 
 Value BlockBuilder::shiftLeft(Value value, int64_t bits) {
   return bits ? arith::ShLIOp::create(*this, value, splat(value.getType(), bits)).getResult() : value;
@@ -106,8 +112,8 @@ SmallVector<Value> BlockBuilder::mma(ArrayRef<Value> a, ArrayRef<Value> b, Array
   auto type = LLVM::LLVMStructType::getLiteral(getContext(), SmallVector<Type>(4, getF32Type()));
   std::array<NVVM::MMATypes, 2> types = {NVVM::MMATypes::bf16, NVVM::MMATypes::bf16};
   std::array<NVVM::MMALayout, 2> layouts = {NVVM::MMALayout::row, NVVM::MMALayout::col};
-  Value product = NVVM::MmaOp::create(*this, type, a, b, c, ArrayRef<int64_t>{16, 8, 16}, std::nullopt, std::nullopt, types,
-                                      layouts);
+  Value product = NVVM::MmaOp::create(*this, type, a, b, c, ArrayRef<int64_t>{16, 8, 16}, std::nullopt, std::nullopt,
+                                      types, layouts);
   SmallVector<Value> sums;
   for (int64_t i = 0; i < 4; ++i)
     sums.push_back(LLVM::ExtractValueOp::create(*this, product, i));

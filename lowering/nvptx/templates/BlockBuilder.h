@@ -15,8 +15,9 @@ namespace mlir::v4 {
 /// Threads of a warp.
 constexpr int64_t kWarp = 32;
 
-/// The arithmetic and control of KernelBuilder, with threads, shared memory and the instructions of a warp. A barrier must be
-/// reached by all threads of the block: not in `when` or `loop` whose condition or bounds differ between threads.
+/// The arithmetic and control of KernelBuilder, with threads, shared memory and the instructions of a warp. A barrier
+/// must be reached by all threads of the block: not in `when` or `loop` whose condition or bounds differ between
+/// threads.
 class BlockBuilder : public KernelBuilder {
 public:
   explicit BlockBuilder(KernelOp op);
@@ -73,8 +74,8 @@ private:
   Value threadId, warpId, laneId;
 };
 
-/// Whether rows of `memory`, contiguous in their last dimension, start at multiples of `bytes`, as the memory of arguments and
-/// of the arena does. Views start at a column that is constant or a multiple of `columns`.
+/// Whether rows of `memory`, contiguous in their last dimension, start at multiples of `bytes`, as the memory of
+/// arguments and of the arena does. Views start at a column that is constant or a multiple of `columns`.
 bool hasAlignedRows(Value memory, int64_t bytes, int64_t columns = 1);
 
 /// Replaces an op of one result by the kernel `name` of the same operands, for blocks of `threads`.

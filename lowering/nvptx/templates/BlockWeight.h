@@ -9,11 +9,11 @@
 
 namespace mlir::v4 {
 
-/// A warp multiplies 32 rows of a weight, two groups of 16, at a time. A line of a group (64 bytes: one dword of K of each
-/// row) is four loads of 16 bytes, and each is four rows of one dword: what one lane needs, so nothing is exchanged between
-/// lanes. Lane 4g + t holds rows 4 (g % 4) .. of group g / 4, of the lines that t says. In a product m16n8k16 it is row g of
-/// A with its first row and row g + 8 with its second one, or with the third and the fourth in a second product; the order
-/// of K within a tile is the weight's own, and x follows it.
+/// A warp multiplies 32 rows of a weight, two groups of 16, at a time. A line of a group (64 bytes: one dword of K of
+/// each row) is four loads of 16 bytes, and each is four rows of one dword: what one lane needs, so nothing is
+/// exchanged between lanes. Lane 4g + t holds rows 4 (g % 4) .. of group g / 4, of the lines that t says. In a product
+/// m16n8k16 it is row g of A with its first row and row g + 8 with its second one, or with the third and the fourth in
+/// a second product; the order of K within a tile is the weight's own, and x follows it.
 class BlockWeight {
 public:
   using Format = PackedWeight::Format;
@@ -35,11 +35,11 @@ public:
   int64_t linesPerLane() const { return kTile / perLine / 4; }
   /// Tiles that share a scale.
   int64_t tilesPerScale() const { return format == Format::E4M3 ? kByteBlock / kTile : 1; }
-  /// Tiles that are loaded before the first is used, with as many times eight rows of x as `sets` says: 16 loads and more, which hide
-  /// the latency of the memory, in registers that a block of 256 threads has. Whole scale blocks.
-  int64_t tilesInFlight(int64_t sets) const {
-    return format == Format::BF16 || (format == Format::E2M1 && sets > 1) ? 4 : 8;
-  }
+  /// Tiles that a warp multiplies in one turn: whole scale blocks.
+  int64_t tilesPerTurn() const { return format == Format::BF16 ? 4 : 8; }
+  /// Of these, tiles that are loaded before the first is used, with as many times eight rows of x as `sets` says: 16
+  /// loads and more, which hide the latency of the memory, in registers that a block of 256 threads has.
+  int64_t tilesInFlight(int64_t sets) const { return format == Format::E2M1 && sets > 1 ? 4 : tilesPerTurn(); }
 
   /// Chooses the rows of `pair`, groups 2 pair and 2 pair + 1. With an odd number of groups the last pair's second half
   /// repeats the first.
@@ -47,13 +47,14 @@ public:
   /// The row of the result that register `row` (0 .. 3) of this lane belongs to, and whether it is one.
   Value resultRow(int64_t row);
 
-  /// The dwords of a tile: of each line of the lane four rows. `isWhole` when all lines exist, else missing ones are zeros.
+  /// The dwords of a tile: of each line of the lane four rows. `isWhole` when all lines exist, else missing ones are
+  /// zeros.
   SmallVector<Value> load(Value tile, bool isWhole);
-  /// Multiplicands A: for either half of the rows, then either half of K, four registers of bf16 pairs. Exact; without the
-  /// scales.
+  /// Multiplicands A: for either half of the rows, then either half of K, four registers of bf16 pairs. Exact; without
+  /// the scales.
   SmallVector<SmallVector<Value>> multiplicands(ArrayRef<Value> loaded);
-  /// The other multiplicand's registers, for either half of K, of the eight bf16 numbers of x that this lane holds: from
-  /// 8 t on in a tile.
+  /// The other multiplicand's registers, for either half of K, of the eight bf16 numbers of x that this lane holds:
+  /// from 8 t on in a tile.
   SmallVector<SmallVector<Value>> follow(Value x);
 
   /// Four dwords of line `line`, and the same widened to f32: [row][element of K].
@@ -62,8 +63,8 @@ public:
 
   /// The codes of scales `block` of this lane's four rows, as one value; null without scales.
   Value loadScales(Value block);
-  /// Scales of the four rows as f32, and as pairs of a bf16 number for products with multiplicands, which are exact too. 2^-127
-  /// may become zero: what it scales is below all normal numbers.
+  /// Scales of the four rows as f32, and as pairs of a bf16 number for products with multiplicands, which are exact
+  /// too. 2^-127 may become zero: what it scales is below all normal numbers.
   SmallVector<Value> scalesOf(Value codes);
   SmallVector<Value> scalePairsOf(Value codes);
   /// Multiplicands times their scales.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Templates `gemm` and `grouped_gemm` of GPUs: products of many bf16 rows with a packed weight, by products m16n8k16.
 //
-// A block multiplies one or two pairs of groups of the weight with some hundred rows of x, of which each warp has a share.
-// Tiles of 32 of K pass through shared memory, the next ones under way while one is multiplied. The weight goes from global
-// memory to the registers that need it, as in `gemv`, and is widened there once for all rows of the warp. x lies in shared
-// memory as it is stored: a lane's eight numbers are one load of 16 bytes, in the order of K that the weight asks for, so that
-// ldmatrix, whose order is fixed, has no use. Rows of 64 bytes put the eight lanes of a pass in different banks.
+// A block multiplies one or two pairs of groups of the weight with some hundred rows of x, of which each warp has a
+// share. Tiles of 32 of K pass through shared memory, the next ones under way while one is multiplied. The weight goes
+// from global memory to the registers that need it, as in `gemv`, and is widened there once for all rows of the warp. x
+// lies in shared memory as it is stored: a lane's eight numbers are one load of 16 bytes, in the order of K that the
+// weight asks for, so that ldmatrix, whose order is fixed, has no use. Rows of 64 bytes put the eight lanes of a pass
+// in different banks.
 //
 // An element of the result is one chain of products over ascending tiles, whatever the number of rows and their place.
 
@@ -27,7 +28,7 @@ public:
   explicit Gemm(KernelOp op) : Products(op) {
     auto weight = cast<MemRefType>(op.getInputs()[1].getType());
     int64_t groups = weight.getShape().take_back(4)[0];
-    pairs = std::min<int64_t>(llvm::divideCeil(groups, 2), 2);
+    pairs = std::min<int64_t>(llvm::divideCeil(groups, 2), kMostPairs);
     slices = warps() / pairs;
   }
 
@@ -143,7 +144,7 @@ void Gemm::product(const ProductRows &rows, BlockWeight &weight) {
   bool isWhole = inner % BlockWeight::kTile == 0;
   Value last = sub(rows.count, index(1));
   SmallVector<Value> inputRows;
-  for (int64_t i = 0; i < llvm::divideCeil(passRows * 4, threads()); ++i)
+  for (int64_t i = 0, count = llvm::divideCeil(passRows * 4, threads()); i != count; ++i)
     inputRows.push_back(rows.input(min(div(add(thread(), i * threads()), 4), last)));
   Value share = div(warp(), pairs);
   firstToken = mul(share, kTokens * tokenTiles);
@@ -199,7 +200,8 @@ bool v4::selectBlockGemm(Operation *op, const GpuTarget &target) {
     return false;
   RankedTensorType input = linear.getInput().getType();
   int64_t lead = input.getRank() - 2;
-  if (!isPackedWeight(linear.getWeight(), lead) || input.getDimSize(0) <= kMostGemvRows || (lead && input.getDimSize(1) != 1) ||
+  if (!isPackedWeight(linear.getWeight(), lead) || input.getDimSize(0) <= kMostGemvRows ||
+      (lead && input.getDimSize(1) != 1) ||
       !usesTensorCores(input.getElementType(), linear.getWeight().getType().getElementType()))
     return false;
   replaceByBlockKernel(op, "gemm", kProductThreads);

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Templates `gemv` and `grouped_gemv` of GPUs: products of few rows with a packed weight, as fast as the weight can be read.
+// Templates `gemv` and `grouped_gemv` of GPUs: products of few rows with a packed weight, as fast as the weight can be
+// read.
 //
-// A block multiplies 32 rows of the weight at a time. K is dealt out to its warps in chunks whose loads are all under way
-// before the first is used; the sums of the warps are added in their order. Weights are exact in bf16: they are
-// multiplicand A of products m16n8k16, eight rows of x are B, so the instructions for a byte of the weight do not depend on the
-// number of rows (up to eight). Where x or the weight is f32 (numerics f32), lanes multiply and add in f32.
+// A block multiplies 32 rows of the weight at a time. K is dealt out to its warps in chunks whose loads are all under
+// way before the first is used; the sums of the warps are added in their order. Weights are exact in bf16: they are
+// multiplicand A of products m16n8k16, eight rows of x are B, so the instructions for a byte of the weight do not
+// depend on the number of rows (up to eight). Where x or the weight is f32 (numerics f32), lanes multiply and add in
+// f32.
 //
-// An element of the result is the sum over the warps, in order, of each one's sum over its tiles of 32 (over its lines) in
-// order: it does not depend on the number of rows or their place.
+// An element of the result is the sum over the warps, in order, of each one's sum over its tiles of 32 (over its lines)
+// in order: it does not depend on the number of rows or their place.
 
 #include "lowering/nvptx/templates/Products.h"
 
@@ -50,7 +52,8 @@ private:
 
   void product(const ProductRows &rows, BlockWeight &weight) override;
   Sums multiply(const ProductRows &rows, BlockWeight &weight);
-  Sums multiplyTiles(ArrayRef<Value> tokens, BlockWeight &weight, Value tile, Value block, int64_t count, bool isWhole, Sums sums);
+  Sums multiplyTiles(ArrayRef<Value> tokens, BlockWeight &weight, Value tile, Value block, int64_t count, bool isWhole,
+                     Sums sums);
   void keep(BlockWeight &weight, Sums sums);
   void multiplyAdd(const ProductRows &rows, BlockWeight &weight);
   void addLines(ArrayRef<Value> tokens, BlockWeight &weight, ArrayRef<Value> lines, Sums &sums);
@@ -64,8 +67,8 @@ private:
 } // namespace
 
 /// `count` tiles from `tile` on; the first one's scales are number `block`.
-Gemv::Sums Gemv::multiplyTiles(ArrayRef<Value> tokens, BlockWeight &weight, Value tile, Value block, int64_t count, bool isWhole,
-                               Sums sums) {
+Gemv::Sums Gemv::multiplyTiles(ArrayRef<Value> tokens, BlockWeight &weight, Value tile, Value block, int64_t count,
+                               bool isWhole, Sums sums) {
   // 1. All loads, then all scales: nothing is used before the last load is under way.
   SmallVector<SmallVector<Value>> loaded, inputs(count);
   SmallVector<Value> scales;
@@ -113,12 +116,17 @@ Gemv::Sums Gemv::multiply(const ProductRows &rows, BlockWeight &weight) {
   for (int64_t set = 0; set < sets; ++set)
     tokens.push_back(rows.input(min(add(column, set * kTokens), last)));
   int64_t tiles = inner / BlockWeight::kTile, perScale = weight.tilesPerScale();
-  int64_t chunk = weight.tilesInFlight(sets), chunks = tiles / chunk;
+  // Which tiles a warp has does not depend on the number of rows.
+  int64_t chunk = weight.tilesPerTurn(), chunks = tiles / chunk, together = weight.tilesInFlight(sets);
   Sums sums(8 * sets, f32(0));
   if (chunks)
     sums = loop(warp(), index(chunks), warps(), sums, [&](Value number, ValueRange sums) {
-      Value block = mul(number, std::max<int64_t>(chunk / perScale, 1));
-      return multiplyTiles(tokens, weight, mul(number, chunk), block, chunk, /*isWhole=*/true, Sums(sums));
+      Sums next(sums);
+      for (int64_t i = 0; i < chunk; i += together) {
+        Value block = add(mul(number, chunk / perScale), i / perScale);
+        next = multiplyTiles(tokens, weight, add(mul(number, chunk), i), block, together, /*isWhole=*/true, next);
+      }
+      return next;
     });
   if (chunks * chunk < tiles)
     sums = loop(add(warp(), chunks * chunk), index(tiles), warps(), sums, [&](Value tile, ValueRange sums) {
@@ -255,7 +263,8 @@ bool v4::selectBlockGemv(Operation *op, const GpuTarget &target) {
   if (!isPackedWeight(linear.getWeight(), lead) || (lead && input.getDimSize(1) != 1))
     return false;
   // Many rows of f32 pass eight by eight; they have no form with tensor cores.
-  if (input.getDimSize(0) > kMostGemvRows && usesTensorCores(input.getElementType(), linear.getWeight().getType().getElementType()))
+  if (input.getDimSize(0) > kMostGemvRows &&
+      usesTensorCores(input.getElementType(), linear.getWeight().getType().getElementType()))
     return false;
   replaceByBlockKernel(op, "gemv", kProductThreads);
   return true;

@@ -63,13 +63,16 @@ void Products::grouped(int64_t most) {
     Value expert = load(experts, number);
     when(compare(Pred::sge, expert, i32(0)), [&] {
       expert = toIndex(expert);
-      BlockWeight weight(*this, tableRow(*this, inputs[1], expert), scaled ? tableRow(*this, inputs[2], expert) : Value());
+      BlockWeight weight(*this, tableRow(*this, inputs[1], expert),
+                         scaled ? tableRow(*this, inputs[2], expert) : Value());
       // Damaged offsets write no other memory.
       Value begin = toIndex(load(offsets, number)), end = min(toIndex(load(offsets, add(number, 1))), index(pairs));
       loop(begin, end, most, [&](Value first) {
         auto output = [&](Value row) { return add(first, row); };
         // Rows of the list are rows of x; a damaged list reads no other memory.
-        auto input = [&](Value row) { return list.empty() ? add(first, row) : min(toIndex(load(list[0], add(first, row))), last); };
+        auto input = [&](Value row) {
+          return list.empty() ? add(first, row) : min(toIndex(load(list[0], add(first, row))), last);
+        };
         product({min(sub(end, first), index(most)), most, input, output}, weight);
       });
     });
@@ -103,7 +106,9 @@ LogicalResult v4::verifyBlockProduct(KernelOp op, bool table) {
   return success();
 }
 
-bool v4::usesTensorCores(Type input, Type weight) { return input.isBF16() && !weight.isF32(); }
+bool v4::usesTensorCores(Type input, Type weight) {
+  return input.isBF16() && !weight.isF32();
+}
 
 std::optional<SmallVector<int64_t>> v4::productTileSizes(TileInterface op, const GpuTarget &target) {
   Value input, weight;
@@ -118,12 +123,15 @@ std::optional<SmallVector<int64_t>> v4::productTileSizes(TileInterface op, const
   int64_t lead = isa<GroupedLinearOp>(op.getOperation()) ? 1 : cast<RankedTensorType>(input.getType()).getRank() - 2;
   if (!isPackedWeight(weight, lead))
     return std::nullopt;
-  // One pair of groups for each warp: few columns, so that many blocks share the weight. Rows in the hundreds pass over two.
+  // One pair of groups: few columns, so that many blocks share the weight. Rows in the hundreds pass over two, where that
+  // leaves blocks for a GPU of some hundred processors: fewer warps widen the same numbers.
   int64_t groups = type.getDimSize(lead), wanted = 2;
-  int64_t rows = isa<GroupedLinearOp>(op.getOperation()) ? cast<RankedTensorType>(op->getResult(0).getType()).getDimSize(0)
-                                                        : cast<RankedTensorType>(input.getType()).getDimSize(0);
-  if (rows > kMostGemvRows && groups % 4 == 0 && groups >= 4 * 128)
-    wanted = 4;
+  int64_t rows = isa<GroupedLinearOp>(op.getOperation())
+                     ? cast<RankedTensorType>(op->getResult(0).getType()).getDimSize(0)
+                     : cast<RankedTensorType>(input.getType()).getDimSize(0);
+  constexpr int64_t kBlocks = 128;
+  if (rows > kMostGemvRows && groups % (2 * kMostPairs) == 0 && groups >= 2 * kMostPairs * kBlocks)
+    wanted = 2 * kMostPairs;
   // With a scale per 128 rows a tile must not cross a block.
   if (isa<Float8E4M3FNType>(type.getElementType()) && groups * kPackedRows > kByteBlock)
     groups = std::gcd(groups, kByteBlock / kPackedRows);

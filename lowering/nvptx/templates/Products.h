@@ -34,8 +34,8 @@ protected:
   /// Experts that may be active in a `v4.grouped_linear`.
   int64_t countExperts();
   Type elementOf(Value memory) { return cast<MemRefType>(memory.getType()).getElementType(); }
-  /// Eight numbers of a row of x from column `column` on, as vector<8xbf16>; zeros behind the last column when they are not
-  /// `whole`.
+  /// Eight numbers of a row of x from column `column` on, as vector<8xbf16>; zeros behind the last column when they are
+  /// not `whole`.
   Value loadInput(Value row, Value column, bool isWhole);
 
   Value x, y;
@@ -44,7 +44,8 @@ protected:
   bool isAligned;
 };
 
-/// Whether a kernel multiplies bf16 rows with a weight that is exact in bf16: products m16n8k16. Others are f32 multiply-adds.
+/// Whether a kernel multiplies bf16 rows with a weight that is exact in bf16: products m16n8k16. Others are f32
+/// multiply-adds.
 bool usesTensorCores(Type input, Type weight);
 
 /// verifyProduct, and the number of threads.
@@ -54,6 +55,9 @@ LogicalResult verifyBlockProduct(KernelOp op, bool table);
 constexpr int64_t kProductThreads = 256;
 /// Most rows of a call for which every product reads the weight just once.
 constexpr int64_t kMostGemvRows = 16;
+/// Most pairs of groups that a block multiplies with many rows at a time: more would leave a warp more rows than it has
+/// registers for.
+constexpr int64_t kMostPairs = 2;
 /// Groups of rows of a weight that a workgroup multiplies.
 std::optional<SmallVector<int64_t>> productTileSizes(TileInterface op, const GpuTarget &target);
 

@@ -392,6 +392,7 @@ def linear():
         ("fp4", 3, 5, 80),
         ("fp4", 1, 3, 24),
         ("fp4", 4, 2, 32),
+        ("fp4", 19, 3, 2048),  # in blocks of 16 rows
     ]:
         x, (w, scale) = normal(s, k), stored(kind, n, k)
         flat = [v for row in product(x, w, scale) for v in row]

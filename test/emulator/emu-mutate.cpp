@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// emu-mutate KERNEL.mlir -launch=WORDS [-equivalent=FILE] [-list]: changes a kernel at the NVVM level op by op and asks of every changed kernel that the
+// emulator reports a fault or that the launch's result is another than the kernel's own, bit for bit (Launch.h has the words). A changed op
+// that gives the same values as before at every execution is no bug in this launch and is left out, as are mutants that FILE lists, one
+// line each, `NAME # why it computes the same`. Of the others at least 95 % must be caught. What is not is printed, and so is a listed mutant
+// that is caught. -sample=N takes every N-th mutant.
+//
+// Each mutant is compiled and run in a child process with a time limit: a loop that never ends is caught as well.
+
+#include "Launch.h"
+#include "emulator/v4emu.h"
+#include "lowering/emu/EmuImage.h"
+
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/IR/AsmState.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/Matchers.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <functional>
+#include <csignal>
+#include <map>
+#include <set>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace mlir;
+using namespace ::v4::test;
+
+static llvm::cl::opt<std::string> input(llvm::cl::Positional, llvm::cl::Required);
+static llvm::cl::opt<std::string> launchFile("launch", llvm::cl::desc("file of launch words"), llvm::cl::Required);
+static llvm::cl::opt<std::string> equivalentFile("equivalent");
+static llvm::cl::opt<bool> list("list", llvm::cl::desc("print every mutant and what became of it"));
+static llvm::cl::opt<std::string> only("only", llvm::cl::desc("run this mutant alone and say what it does"));
+static llvm::cl::opt<unsigned> sample("sample", llvm::cl::init(1));
+static llvm::cl::opt<unsigned> jobs("j", llvm::cl::init(2));
+
+namespace {
+
+struct Mutation {
+  std::string kind, name; // the class of bug, and a name that says where
+  std::function<void()> apply;
+  Operation *op = nullptr; // with results that the change may leave as they are
+  std::function<void(Operation *)> edit;
+};
+
+enum Verdict { Fault = 1, Wrong = 2, Hang = 3, Invalid = 4, Survived = 5, Same = 6 };
+
+class Mutator {
+public:
+  explicit Mutator(MLIRContext *context) : b(context) {}
+
+  std::vector<Mutation> mutations;
+
+  void collect(Operation *op) {
+    unsigned number = ordinals[op->getName().getStringRef().str()]++;
+    std::string place = op->getName().getStringRef().str() + "." + std::to_string(number);
+    auto add = [&](StringRef kind, const std::string &what, std::function<void()> apply) {
+      mutations.push_back({kind.str(), place + ":" + what, std::move(apply), nullptr, {}});
+    };
+    // A change of an op without side effects, which can be made to a copy of it.
+    auto addEdit = [&](StringRef kind, const std::string &what, std::function<void(Operation *)> edit) {
+      mutations.push_back({kind.str(), place + ":" + what, [op, edit] { edit(op); }, op, edit});
+    };
+    llvm::TypeSwitch<Operation *>(op)
+        .Case<NVVM::Barrier0Op, NVVM::BarrierOp, NVVM::SyncWarpOp>([&](Operation *) {
+          add("barrier", "drop", [op] { op->erase(); });
+          add("divergence", "guard", [this, op] { guard(op); });
+        })
+        .Case([&](NVVM::BarrierArriveOp) { add("barrier", "drop", [op] { op->erase(); }); })
+        .Case([&](NVVM::CpAsyncWaitGroupOp wait) {
+          add("async", "drop", [op] { op->erase(); });
+          add("async", "later", [this, wait]() mutable { wait.setNAttr(b.getI32IntegerAttr(int32_t(wait.getN()) + 1)); });
+        })
+        .Case([&](NVVM::CpAsyncCommitGroupOp) { add("async", "drop", [op] { op->erase(); }); })
+        .Case([&](NVVM::CpAsyncOp) { add("async", "drop", [op] { op->erase(); }); })
+        .Case([&](LLVM::StoreOp store) {
+          bool shared = cast<LLVM::LLVMPointerType>(store.getAddr().getType()).getAddressSpace() == 3;
+          add(shared ? "stale" : "missing", "drop", [op] { op->erase(); });
+          promise(op, add);
+        })
+        .Case([&](LLVM::LoadOp) { promise(op, add); })
+        .Case([&](LLVM::AtomicRMWOp atomic) {
+          add("missing", "drop", [this, atomic]() mutable {
+            b.setInsertionPoint(atomic);
+            auto load = LLVM::LoadOp::create(b, atomic.getLoc(), atomic.getType(), atomic.getPtr(), 4);
+            atomic.replaceAllUsesWith(load.getResult());
+            atomic.erase();
+          });
+          if (atomic.getBinOp() == LLVM::AtomicBinOp::add)
+            add("atomic", "plain", [this, atomic]() mutable {
+              b.setInsertionPoint(atomic);
+              auto load = LLVM::LoadOp::create(b, atomic.getLoc(), atomic.getType(), atomic.getPtr(), 4);
+              Value sum = LLVM::AddOp::create(b, atomic.getLoc(), load, atomic.getVal());
+              LLVM::StoreOp::create(b, atomic.getLoc(), sum, atomic.getPtr(), 4);
+              atomic.replaceAllUsesWith(load.getResult());
+              atomic.erase();
+            });
+        })
+        .Case([&](NVVM::ShflOp shuffle) {
+          if (shuffle.getType() == shuffle.getVal().getType())
+            add("lane", "own-value", [shuffle]() mutable { shuffle.getResult().replaceAllUsesWith(shuffle.getVal()); });
+          add("lane", "other-kind", [this, shuffle]() mutable {
+            NVVM::ShflKind kind = shuffle.getKind() == NVVM::ShflKind::idx ? NVVM::ShflKind::bfly : NVVM::ShflKind::idx;
+            shuffle.setKindAttr(NVVM::ShflKindAttr::get(b.getContext(), kind));
+          });
+        })
+        .Case([&](NVVM::MmaOp mma) {
+          unsigned a = mma.getOperandA().size(), bCount = mma.getOperandB().size();
+          for (unsigned i = 0; i + 1 < a; ++i)
+            addEdit("fragment", "swap-a" + std::to_string(i), [i](Operation *o) { swap(o, i, i + 1); });
+          if (bCount == 2)
+            addEdit("fragment", "swap-b", [a](Operation *o) { swap(o, a, a + 1); });
+          for (unsigned i = 0; i != mma.getOperandC().size(); i += 2)
+            addEdit("fragment", "swap-c" + std::to_string(i),
+                    [a, bCount, i](Operation *o) { swap(o, a + bCount + i, a + bCount + i + 1); });
+        })
+        .Case([&](NVVM::LdMatrixOp load) {
+          add("fragment", "transpose", [this, load]() mutable {
+            load.setLayoutAttr(NVVM::MMALayoutAttr::get(b.getContext(), load.getLayout() == NVVM::MMALayout::row ? NVVM::MMALayout::col
+                                                                                                                 : NVVM::MMALayout::row));
+          });
+        })
+        .Case<LLVM::SubOp, LLVM::ShlOp, LLVM::LShrOp, LLVM::UDivOp, LLVM::URemOp, LLVM::FSubOp>(
+            [&](Operation *) { addEdit("operand", "swap", [](Operation *o) { swap(o, 0, 1); }); })
+        .Case([&](LLVM::SelectOp) { addEdit("operand", "swap", [](Operation *o) { swap(o, 1, 2); }); })
+        .Case([&](LLVM::ICmpOp compare) {
+          auto other = neighbour(compare.getPredicate());
+          addEdit("bound", "neighbour", [other](Operation *o) { cast<LLVM::ICmpOp>(o).setPredicate(other); });
+        })
+        .Case([&](LLVM::ConstantOp constant) {
+          auto value = dyn_cast<IntegerAttr>(constant.getValue());
+          if (!value || value.getType().isInteger(1) || constant.use_empty())
+            return;
+          APInt n = value.getValue();
+          for (int delta : {1, -1})
+            add("constant", std::string(delta > 0 ? "plus" : "minus"),
+                [constant, value, n, delta]() mutable { constant.setValueAttr(IntegerAttr::get(value.getType(), n + delta)); });
+        })
+        .Case<LLVM::AddOp, LLVM::MulOp>([&](Operation *) {
+          Type type = op->getResult(0).getType();
+          if (type.isInteger(64))
+            addEdit("overflow", "narrow", [this, type](Operation *o) {
+              b.setInsertionPointAfter(o);
+              Value narrow = LLVM::TruncOp::create(b, o->getLoc(), b.getIntegerType(8), o->getResult(0));
+              Value wide = LLVM::SExtOp::create(b, o->getLoc(), type, narrow);
+              o->getResult(0).replaceAllUsesExcept(wide, narrow.getDefiningOp());
+            });
+        });
+  }
+
+  /// Computes the changed op beside the op as it was and divides by zero where their results differ.
+  void probe(Operation *op, const std::function<void(Operation *)> &edit) {
+    b.setInsertionPointAfter(op);
+    Operation *copy = b.clone(*op);
+    // A use that follows the edit wherever it puts the copy's value.
+    Location loc = op->getLoc();
+    b.setInsertionPointAfter(copy);
+    Value result = op->getResult(0), other = copy->getResult(0);
+    SmallVector<std::pair<Value, Value>> pairs;
+    if (auto structure = dyn_cast<LLVM::LLVMStructType>(result.getType()))
+      for (unsigned i = 0; i != structure.getBody().size(); ++i)
+        pairs.emplace_back(LLVM::ExtractValueOp::create(b, loc, result, int64_t(i)),
+                           LLVM::ExtractValueOp::create(b, loc, other, int64_t(i)));
+    else
+      pairs.emplace_back(result, other);
+    Type i64 = b.getI64Type();
+    Value zero = LLVM::ConstantOp::create(b, loc, i64, b.getI64IntegerAttr(0)), one = LLVM::ConstantOp::create(b, loc, i64, b.getI64IntegerAttr(1));
+    for (auto [left, right] : pairs) {
+      Type type = left.getType();
+      unsigned bits = unsigned(DataLayout().getTypeSizeInBits(type));
+      Type integer = b.getIntegerType(bits);
+      if (type != integer) {
+        left = LLVM::BitcastOp::create(b, loc, integer, left);
+        right = LLVM::BitcastOp::create(b, loc, integer, right);
+      }
+      Value equal = LLVM::ICmpOp::create(b, loc, LLVM::ICmpPredicate::eq, left, right);
+      Value divisor = LLVM::SelectOp::create(b, loc, equal, one, zero);
+      LLVM::UDivOp::create(b, loc, one, divisor);
+    }
+    edit(copy);
+  }
+
+private:
+  template <typename Add> void promise(Operation *op, Add add) {
+    auto attribute = op->getAttrOfType<IntegerAttr>("alignment");
+    if (attribute && attribute.getInt() < 16 && op->getNumRegions() == 0)
+      add("alignment", "stronger", [this, op, attribute] { op->setAttr("alignment", b.getI64IntegerAttr(attribute.getInt() * 4)); });
+  }
+
+  static void swap(Operation *op, unsigned i, unsigned j) {
+    Value first = op->getOperand(i);
+    op->setOperand(i, op->getOperand(j));
+    op->setOperand(j, first);
+  }
+
+  static LLVM::ICmpPredicate neighbour(LLVM::ICmpPredicate p) {
+    switch (p) {
+    case LLVM::ICmpPredicate::eq:
+      return LLVM::ICmpPredicate::ne;
+    case LLVM::ICmpPredicate::ne:
+      return LLVM::ICmpPredicate::eq;
+    case LLVM::ICmpPredicate::slt:
+      return LLVM::ICmpPredicate::sle;
+    case LLVM::ICmpPredicate::sle:
+      return LLVM::ICmpPredicate::slt;
+    case LLVM::ICmpPredicate::sgt:
+      return LLVM::ICmpPredicate::sge;
+    case LLVM::ICmpPredicate::sge:
+      return LLVM::ICmpPredicate::sgt;
+    case LLVM::ICmpPredicate::ult:
+      return LLVM::ICmpPredicate::ule;
+    case LLVM::ICmpPredicate::ule:
+      return LLVM::ICmpPredicate::ult;
+    case LLVM::ICmpPredicate::ugt:
+      return LLVM::ICmpPredicate::uge;
+    default:
+      return LLVM::ICmpPredicate::ugt;
+    }
+  }
+
+  /// Lane 0 of every warp goes around the op.
+  void guard(Operation *op) {
+    Block *block = op->getBlock();
+    Block *body = block->splitBlock(op);
+    Block *rest = body->splitBlock(op->getNextNode());
+    b.setInsertionPointToEnd(block);
+    Location loc = op->getLoc();
+    Value lane = NVVM::LaneIdOp::create(b, loc, b.getI32Type());
+    Value zero = LLVM::ConstantOp::create(b, loc, b.getI32Type(), b.getI32IntegerAttr(0));
+    Value in = LLVM::ICmpOp::create(b, loc, LLVM::ICmpPredicate::ne, lane, zero);
+    LLVM::CondBrOp::create(b, loc, in, body, rest);
+    b.setInsertionPointToEnd(body);
+    LLVM::BrOp::create(b, loc, rest);
+  }
+
+  OpBuilder b;
+  std::map<std::string, unsigned> ordinals;
+};
+
+using Results = std::vector<std::vector<char>>;
+
+/// Runs the module in three orders of the threads. `expected` is filled by the first call.
+Verdict run(ModuleOp module, const LaunchText &launch, Results &expected, std::string &detail) {
+  if (failed(verify(module)))
+    return Invalid;
+  bool environment = false;
+  FailureOr<mlir::v4::EmuImage> image = mlir::v4::compileEmuImage(module, environment);
+  if (failed(image))
+    return Invalid;
+  ::v4::Bytes bytes(reinterpret_cast<const std::byte *>(image->elf.data()), image->elf.size());
+  for (uint64_t seed : {0, 1, 2}) {
+    EmulatorOptions options;
+    options.seed = seed;
+    options.threads = 1;
+    Results results;
+    if (runOnEmulator(bytes, launch, options, results, detail) != V4_EMU_OK)
+      return Fault;
+    if (expected.empty())
+      expected = results;
+    if (results != expected)
+      return Wrong;
+  }
+  return Survived;
+}
+
+/// In the child: applies the mutation and runs it; looks closer at one that is not caught.
+Verdict judge(ModuleOp module, Mutator &mutator, const Mutation &mutation, const LaunchText &launch, Results &expected, std::string &detail) {
+  ScopedDiagnosticHandler quiet(module.getContext(), [](Diagnostic &) { return success(); });
+  // The change is made in place, so the closer look is prepared by a second child: forks are cheaper than maps from ops to copies.
+  if (mutation.op) {
+    pid_t pid = ::fork();
+    if (pid == 0) {
+      ::alarm(20);
+      mutation.apply();
+      ::_exit(run(module, launch, expected, detail));
+    }
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    if (WIFSIGNALED(status)) {
+      ::signal(WTERMSIG(status), SIG_DFL);
+      ::raise(WTERMSIG(status));
+    }
+    if (WEXITSTATUS(status) != Survived)
+      return Verdict(WEXITSTATUS(status));
+    mutator.probe(mutation.op, mutation.edit);
+    return run(module, launch, expected, detail) == Survived ? Same : Survived;
+  }
+  mutation.apply();
+  return run(module, launch, expected, detail);
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  llvm::cl::ParseCommandLineOptions(argc, argv);
+  LaunchText launch;
+  if (!launch.parse("@" + launchFile))
+    return 3;
+  DialectRegistry registry;
+  registry.insert<gpu::GPUDialect, LLVM::LLVMDialect, NVVM::NVVMDialect>();
+  // No threads: the children are forks.
+  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+  llvm::SourceMgr sources;
+  SourceMgrDiagnosticHandler handler(sources, &context);
+  OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(input, sources, &context);
+  if (!module)
+    return 3;
+  std::map<std::string, std::string> equivalent;
+  if (!equivalentFile.empty()) {
+    std::vector<char> text;
+    if (!readFile(equivalentFile, text))
+      return 3;
+    SmallVector<StringRef> lines;
+    StringRef(text.data(), text.size()).split(lines, '\n', -1, false);
+    for (StringRef line : lines) {
+      auto [name, why] = line.split('#');
+      if (!name.trim().empty())
+        equivalent[name.trim().str()] = why.trim().str();
+    }
+  }
+  Results expected;
+  std::string why;
+  if (run(*module, launch, expected, why) != Survived) {
+    llvm::errs() << "the kernel itself is not right: " << why << "\n";
+    return 1;
+  }
+  Mutator mutator(&context);
+  module->walk<WalkOrder::PreOrder>([&](Operation *op) { mutator.collect(op); });
+
+  struct Child {
+    size_t mutation;
+    int pipe;
+  };
+  std::map<pid_t, Child> running;
+  std::vector<Verdict> verdicts(mutator.mutations.size(), Invalid);
+  std::vector<std::string> details(mutator.mutations.size());
+  auto reap = [&] {
+    int status = 0;
+    pid_t pid = ::waitpid(-1, &status, 0);
+    auto it = running.find(pid);
+    if (it == running.end())
+      return;
+    char buffer[2048];
+    ssize_t n = ::read(it->second.pipe, buffer, sizeof buffer);
+    ::close(it->second.pipe);
+    details[it->second.mutation].assign(buffer, n > 0 ? size_t(n) : 0);
+    // A child that dies of anything but the alarm is a bug of the emulator: it stays visible as an unlisted survivor.
+    verdicts[it->second.mutation] = WIFSIGNALED(status) ? (WTERMSIG(status) == SIGALRM ? Hang : Survived) : Verdict(WEXITSTATUS(status));
+    if (WIFSIGNALED(status) && WTERMSIG(status) != SIGALRM)
+      details[it->second.mutation] = "died of signal " + std::to_string(WTERMSIG(status));
+    running.erase(it);
+  };
+  for (size_t i = 0; i != mutator.mutations.size(); ++i) {
+    if (only.empty() ? i % sample != 0 : mutator.mutations[i].name != only)
+      continue;
+    while (running.size() >= jobs)
+      reap();
+    int ends[2];
+    if (::pipe(ends) != 0)
+      return 3;
+    pid_t pid = ::fork();
+    if (pid == 0) {
+      ::alarm(20);
+      if (only.empty() && !std::freopen("/dev/null", "w", stderr))
+        ::_exit(Invalid);
+      std::string detail;
+      Verdict verdict = judge(*module, mutator, mutator.mutations[i], launch, expected, detail);
+      if (::write(ends[1], detail.data(), detail.size()) < 0)
+        ::_exit(Invalid);
+      ::_exit(verdict);
+    }
+    ::close(ends[1]);
+    running[pid] = {i, ends[0]};
+  }
+  while (!running.empty())
+    reap();
+
+  static const char *const kNames[] = {"", "fault", "wrong", "hang", "invalid", "survived", "same"};
+  struct Count {
+    unsigned total = 0, caught = 0, equivalent = 0;
+  };
+  std::map<std::string, Count> counts;
+  std::set<std::string> seen;
+  for (size_t i = 0; i != mutator.mutations.size(); ++i) {
+    const Mutation &mutation = mutator.mutations[i];
+    if (only.empty() ? i % sample != 0 : mutation.name != only)
+      continue;
+    if (list || !only.empty())
+      llvm::outs() << kNames[verdicts[i]] << " " << mutation.kind << " " << mutation.name << " " << details[i] << "\n";
+    bool listed = equivalent.count(mutation.name);
+    seen.insert(mutation.name);
+    if ((verdicts[i] == Invalid || verdicts[i] == Same) && !listed)
+      continue;
+    Count &count = counts[mutation.kind];
+    if (listed)
+      ++count.equivalent;
+    else {
+      ++count.total;
+      count.caught += verdicts[i] != Survived;
+    }
+    if (verdicts[i] == Survived && !listed)
+      llvm::outs() << "not caught: " << mutation.name << " (" << mutation.kind << ") " << details[i] << "\n";
+    if (verdicts[i] != Survived && listed)
+      llvm::outs() << "listed as equivalent, but caught (" << kNames[verdicts[i]] << "): " << mutation.name << " " << details[i] << "\n";
+  }
+  if (only.empty() && sample == 1)
+    for (auto &[name, why] : equivalent)
+      if (!seen.count(name) || why.empty())
+        llvm::outs() << "listed as equivalent, but " << (why.empty() ? "without a reason" : "there is no such mutant") << ": " << name << "\n";
+  unsigned total = 0, caught = 0;
+  for (auto &[kind, count] : counts) {
+    llvm::outs() << kind << ": " << count.caught << " of " << count.total << " caught, " << count.equivalent << " equivalent\n";
+    total += count.total;
+    caught += count.caught;
+  }
+  llvm::outs() << "all: " << caught << " of " << total << " caught\n";
+  return caught * 100 >= total * 95 ? 0 : 1;
+}
