@@ -4,6 +4,7 @@
 #include "lowering/nvptx/GpuTemplates.h"
 
 #include "lowering/nvptx/templates/Products.h"
+#include "lowering/nvptx/templates/Rows.h"
 
 using namespace mlir;
 
@@ -13,6 +14,12 @@ ArrayRef<v4::GpuTemplate> v4::getGpuTemplates() {
       {"grouped_gemv", nullptr, selectGroupedBlockGemv, expandGroupedBlockGemv},
       {"gemm", nullptr, selectBlockGemm, expandBlockGemm},
       {"grouped_gemm", nullptr, selectGroupedBlockGemm, expandGroupedBlockGemm},
+      {"attention", rowTileSizes, selectBlockAttention, expandBlockAttention},
+      {"combine_attention", nullptr, nullptr, expandBlockCombineAttention},
+      {"top_k", nullptr, selectBlockTopK, expandBlockTopK},
+      {"index_top_k", nullptr, selectBlockIndexTopK, expandBlockIndexTopK},
+      {"merge_top_k", nullptr, nullptr, expandBlockMergeTopK},
+      {"hadamard", nullptr, selectBlockHadamard, expandBlockHadamard},
   };
   return templates;
 }

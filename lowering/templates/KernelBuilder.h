@@ -85,6 +85,8 @@ public:
   /// Row `from` (indices of all but the last dimension) of `source`, also a packed one, widened to f32, into row `to` of `tile`, whose last
   /// dimension is `width` rounded up to whole vectors; zeros behind `width`.
   void widenRow(Value source, ValueRange from, int64_t width, Value tile, Value to);
+  /// The numbers of E2M1 codes in the low bits of i32 lanes.
+  Value e2m1(Value codes);
   /// Asks for the lines of a row that is read later.
   void prefetchRow(Value source, ValueRange from, int64_t width);
   /// Sixteen vectors of sixteen lanes, transposed.
@@ -105,8 +107,6 @@ public:
 private:
   /// The same for a packed row (CacheRow).
   void unpackRow(Value source, ValueRange from, int64_t width, Value tile, Value to);
-  /// The numbers of E2M1 codes in the low bits of i32 lanes.
-  Value e2m1(Value codes);
 };
 
 } // namespace mlir::v4

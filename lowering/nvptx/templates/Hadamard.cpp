@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Template `hadamard` of GPUs: v4.hadamard as butterflies, a row for each warp. The strides below a warp are exchanges
+// between lanes, the others are between registers.
+
+#include "lowering/nvptx/templates/Rows.h"
+
+#include "lowering/templates/Templates.h"
+
+using namespace mlir;
+using namespace mlir::v4;
+
+/// Most elements of a row: 32 for a lane.
+constexpr int64_t kMaxWidth = 1024;
+
+bool v4::selectBlockHadamard(Operation *tile, const GpuTarget &target) {
+  auto op = dyn_cast<HadamardOp>(tile);
+  if (!op)
+    return false;
+  int64_t width = op.getResult().getType().getShape().back();
+  if (width < kWarp || width > kMaxWidth || !llvm::isPowerOf2_64(width))
+    return false;
+  replaceByKernel(op, "hadamard");
+  return true;
+}
+
+/// input, output: [.., width].
+LogicalResult v4::expandBlockHadamard(KernelOp op, const GpuTarget &target) {
+  Value input = op.getInputs()[0], output = op.getOutputs()[0];
+  ArrayRef<int64_t> shape = cast<MemRefType>(input.getType()).getShape();
+  int64_t width = shape.back(), rows = 1, numbers = width / kWarp;
+  if (width < kWarp || width > kMaxWidth || !llvm::isPowerOf2_64(width))
+    return op.emitOpError() << "expected a power of two from " << kWarp << " to " << kMaxWidth << " as width, found " << width;
+  for (int64_t size : shape.drop_back())
+    rows *= size;
+  BlockBuilder b(op);
+  Value factor = b.f32(1.0 / std::sqrt(static_cast<double>(width)));
+  b.loop(b.warp(), b.index(rows), b.warps(), [&](Value row) {
+    SmallVector<Value> at(shape.size()), x;
+    Value rest = row;
+    for (int64_t dim = shape.size() - 2; dim >= 0; --dim) {
+      at[dim] = dim ? b.rem(rest, shape[dim]) : rest;
+      rest = b.div(rest, shape[dim]);
+    }
+    auto place = [&](int64_t i) {
+      at.back() = b.add(b.lane(), i * kWarp);
+      return at;
+    };
+    for (int64_t i = 0; i < numbers; ++i)
+      x.push_back(b.widen(b.load(input, place(i))));
+    for (int64_t stride = 1; stride < kWarp; stride *= 2) {
+      Value isSecond = b.compare(arith::CmpIPredicate::ne, b.rem(b.div(b.lane(), stride), 2), b.index(0));
+      Value sign = b.select(isSecond, b.f32(-1), b.f32(1));
+      for (Value &number : x)
+        number = b.fma(number, sign, b.shuffleXor(number, stride));
+    }
+    for (int64_t stride = 1; stride < numbers; stride *= 2)
+      for (int64_t i = 0; i < numbers; ++i)
+        if (!(i & stride)) {
+          Value first = x[i], second = x[i + stride];
+          x[i] = b.add(first, second);
+          x[i + stride] = b.sub(first, second);
+        }
+    for (int64_t i = 0; i < numbers; ++i)
+      b.store(b.mul(x[i], factor), output, place(i));
+  });
+  return success();
+}

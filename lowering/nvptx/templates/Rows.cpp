@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What the templates of one row share.
+
+#include "lowering/nvptx/templates/Rows.h"
+
+#include "lowering/templates/Templates.h"
+
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace mlir::v4;
+
+/// Heads of a tile: several share the keys that a block reads, and yet one row occupies several blocks.
+constexpr int64_t kTileHeads = 8;
+
+std::optional<SmallVector<int64_t>> v4::rowTileSizes(TileInterface op, const GpuTarget &target) {
+  auto attention = dyn_cast<SparseAttentionOp>(op.getOperation());
+  if (!attention || attention.getRounded())
+    return std::nullopt;
+  return SmallVector<int64_t>{1, largestDivisor(op.getLoopSizes()[1], kTileHeads)};
+}
+
+KernelOp v4::replaceByRowKernel(Operation *op, StringRef name) {
+  OpBuilder b(op);
+  SmallVector<Value> outs;
+  for (Type result : op->getResultTypes()) {
+    auto type = cast<RankedTensorType>(result);
+    outs.push_back(tensor::EmptyOp::create(b, op->getLoc(), type.getShape(), type.getElementType()));
+  }
+  auto kernel = KernelOp::create(b, op->getLoc(), op->getResultTypes(), b.getStringAttr(name), op->getOperands(), outs);
+  kernel->setAttr("threads", b.getI64IntegerAttr(kRowThreads));
+  op->replaceAllUsesWith(kernel);
+  return kernel;
+}
+
+LogicalResult v4::verifyRowKernel(KernelOp op, unsigned inputs, unsigned outputs) {
+  if (op.getInputs().size() != inputs || op.getOutputs().size() != outputs)
+    return op.emitOpError() << "expected " << inputs << " inputs and " << outputs << " outputs, found "
+                            << op.getInputs().size() << " and " << op.getOutputs().size();
+  auto threads = op->getAttrOfType<IntegerAttr>("threads");
+  if (!threads || threads.getInt() != kRowThreads)
+    return op.emitOpError() << "expected blocks of " << kRowThreads << " threads, found "
+                            << (threads ? threads.getInt() : kBlockThreads);
+  for (Value output : op.getOutputs())
+    if (int64_t rows = cast<MemRefType>(output.getType()).getDimSize(0); rows != 1)
+      return op.emitOpError() << "expected one row, found " << rows;
+  return success();
+}

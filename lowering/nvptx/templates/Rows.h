@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Templates of GPUs that compute one row, or part of one, with a block.
+
+#ifndef V4_LOWERING_NVPTX_TEMPLATES_ROWS_H
+#define V4_LOWERING_NVPTX_TEMPLATES_ROWS_H
+
+#include "lowering/nvptx/templates/BlockBuilder.h"
+
+namespace mlir::v4 {
+
+/// Threads of the blocks of these templates: one for each bin of a digit.
+constexpr int64_t kRowThreads = 256;
+
+/// Tiles of ops whose rows are cut: heads of attention.
+std::optional<SmallVector<int64_t>> rowTileSizes(TileInterface op, const GpuTarget &target);
+
+/// Attention.cpp: attention of some heads of a row, or of a part of its keys, and the combination of the parts.
+bool selectBlockAttention(Operation *op, const GpuTarget &target);
+LogicalResult expandBlockAttention(KernelOp op, const GpuTarget &target);
+LogicalResult expandBlockCombineAttention(KernelOp op, const GpuTarget &target);
+
+/// TopK.cpp: the best of a row of scores, or of index keys, or of the candidates of parts.
+bool selectBlockTopK(Operation *op, const GpuTarget &target);
+bool selectBlockIndexTopK(Operation *op, const GpuTarget &target);
+LogicalResult expandBlockTopK(KernelOp op, const GpuTarget &target);
+LogicalResult expandBlockIndexTopK(KernelOp op, const GpuTarget &target);
+LogicalResult expandBlockMergeTopK(KernelOp op, const GpuTarget &target);
+
+
+
+
+
+/// Hadamard.cpp.
+bool selectBlockHadamard(Operation *op, const GpuTarget &target);
+LogicalResult expandBlockHadamard(KernelOp op, const GpuTarget &target);
+
+/// Puts a kernel `name` of blocks of kRowThreads in the place of `op`, with its operands and attributes to be set; the
+/// caller erases the op.
+KernelOp replaceByRowKernel(Operation *op, llvm::StringRef name);
+/// Checks the number of operands and threads, and that operands are buffers of one row.
+LogicalResult verifyRowKernel(KernelOp op, unsigned inputs, unsigned outputs);
+
+} // namespace mlir::v4
+
+#endif
