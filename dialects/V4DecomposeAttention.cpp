@@ -333,7 +333,8 @@ Results IndexTopKOp::decomposeOperation(OpBuilder &b) {
   return e.repeat(sizeOf(getQuery(), 0), e.empty(shapeOf(getResult()), e.getI32Type()), [&](OpFoldResult s, ValueRange iter) {
     Value query = e.slice(getQuery(), {s, zero, zero}, {1, heads, width});
     Value weights = e.slice(getWeights(), {s, zero}, {1, heads}), position = e.slice(getPositions(), {s}, {1});
-    Value scores = e.loop(e.index(0), e.index(keys), part, e.empty({1, keys}, element), [&](Value first, ValueRange scores) {
+    Value visible = visibleEntries(e, e.at(getPositions(), s), getRatio(), keys);
+    Value scores = e.loop(e.index(0), visible, part, e.empty({1, keys}, element), [&](Value first, ValueRange scores) {
       Value some = e.slice(getKeys(), {first, zero}, {part, sizeOf(getKeys(), 1)});
       auto op = IndexScoresOp::create(e, RankedTensorType::get({1, part}, element), query, weights, some, position,
                                       first, getRatioAttr(), getScaleAttr(), getRoundedAttr());

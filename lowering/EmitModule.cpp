@@ -101,8 +101,11 @@ private:
     if (llvm::none_of(module.getOps<func::FuncOp>(), isEntry))
       return module.emitError("has no entry function (attribute v4.entry)");
     std::vector<std::string> features;
+    // Hashes are of the kernels as they are.
+    if (failed(collectKernels(target.name != "cpu")))
+      return failure();
     FailureOr<std::vector<Offset<fb::Image>>> images = emitImages(target, features, environment);
-    if (failed(images) || failed(collectKernels(target.name != "cpu")))
+    if (failed(images))
       return failure();
     std::vector<Offset<fb::Entry>> entries;
     for (auto func : module.getOps<func::FuncOp>()) {

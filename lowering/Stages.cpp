@@ -79,7 +79,10 @@ static void buildTiles(OpPassManager &pm, const LoweringOptions &options) {
 static void buildBuffers(OpPassManager &pm, const LoweringOptions &options) {
   // 1. Kernels, one by one.
   OpPassManager &kernel = pm.nest<ModuleOp>();
-  kernel.addPass(bufferization::createEmptyTensorEliminationPass());
+  // The pass picks empty tensors from a set of pointers, so that the buffers of decompositions, which on a CPU are left to few
+  // ops, would differ from run to run.
+  if (!findGpuTarget(options.target))
+    kernel.addPass(bufferization::createEmptyTensorEliminationPass());
   kernel.addPass(bufferization::createOneShotBufferizePass(bufferizeOptions()));
   // Loops that carry a buffer which never changes fold first, so that results are seen to be outputs.
   kernel.addPass(createCanonicalizerPass());

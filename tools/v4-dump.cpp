@@ -124,7 +124,8 @@ void printText(const fbs::Module &module) {
                    " rows): ", entry->launches()->size(), " launches, arena ", entry->arena_bytes(), " bytes\n"));
       for (const fbs::Launch *launch : *entry->launches()) {
         const fbs::Kernel &kernel = *target->kernels()->Get(launch->kernel());
-        print(concat("    ", text(launch->name()), " = ", text(kernel.name()), "\n"));
+        print(concat("    ", text(launch->name()), " = ", text(kernel.name()), kernel.hash() ? " hash " : "",
+                     kernel.hash() ? text(kernel.hash()) : "", "\n"));
         for (const fbs::Phase *phase : *kernel.phases())
           print(concat("      phase ", text(phase->symbol()), " grid ", dim(phase->grid()), "\n"));
         for (unsigned i = 0; launch->bindings() && i != launch->bindings()->size(); ++i)
@@ -250,6 +251,8 @@ void targetJson(DumpWriter &w, const fbs::Target &target) {
     w.open('{');
     w.key("name").value(text(kernel.name()));
     w.key("bindings").number(kernel.bindings());
+    if (kernel.hash())
+      w.key("hash").value(text(kernel.hash()));
     w.key("phases").open('[');
     for (const fbs::Phase *phase : *kernel.phases()) {
       w.open('{');
