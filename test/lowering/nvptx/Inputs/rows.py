@@ -144,7 +144,7 @@ class Kernel:
             out.write("\n".join(words) + "\n")
 
 
-ROW = "threads = 256"
+ROW = "threads = 256, blocks_per_sm = 1"
 POISON = b"\xff\xff\xff\xff"
 
 
