@@ -45,10 +45,7 @@ v4_status *loadModule(Expected<ModuleFile> file, const v4_module_options *option
   v4_module_options read;
   if (Status status = readOptions("v4_module_load", options, read); !status.ok())
     return std::move(status).release();
-  std::string_view device = read.device ? read.device : "cpu";
-  if (device != "cpu")
-    return misuse("v4_module_load: device '", device, "' is unknown (accepted: cpu)").release();
-  auto module = Module::load(std::move(*file), device);
+  auto module = Module::load(std::move(*file), read.device ? read.device : "cpu");
   if (!module)
     return (where.empty() ? module.takeStatus() : module.takeStatus().in(where)).release();
   *out = new v4_module{std::move(*module)};
@@ -205,8 +202,7 @@ void v4_session_free(v4_session *session) {
 v4_status *v4_session_reset(v4_session *session, uint32_t slot) {
   if (v4_status *wrong = checkSlot("v4_session_reset", session, slot))
     return wrong;
-  session->impl->reset(slot);
-  return nullptr;
+  return session->impl->reset(slot).release();
 }
 
 uint64_t v4_session_position(const v4_session *session, uint32_t slot) {

@@ -107,18 +107,20 @@ Expected<Pages> Pages::allocate(uint64_t size, std::string_view what) {
   return pages;
 }
 
-void Pages::clear(uint64_t offset, uint64_t bytes) {
-  uint64_t page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)), end = offset + bytes;
+void clearPages(std::byte *at, uint64_t bytes) {
+  uint64_t page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)), offset = reinterpret_cast<uintptr_t>(at) % page;
+  uint64_t end = offset + bytes;
   uint64_t first = std::min((offset + page - 1) / page * page, end), last = std::max(end / page * page, first);
-  std::memset(base + offset, 0, first - offset);
+  std::byte *base = at - offset;
+  std::memset(at, 0, first - offset);
   if (last > first && ::madvise(base + first, last - first, MADV_DONTNEED) != 0)
     std::memset(base + first, 0, last - first);
   std::memset(base + last, 0, end - last);
 }
 
-void Pages::useHugePages() {
-  if (base)
-    (void)::madvise(base, length, MADV_HUGEPAGE);
+void useHugePages(std::byte *at, uint64_t bytes) {
+  if (bytes)
+    (void)::madvise(at, bytes, MADV_HUGEPAGE);
 }
 
 MappedFile::~MappedFile() {

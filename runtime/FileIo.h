@@ -36,10 +36,6 @@ public:
   std::byte *data() const { return base; }
   uint64_t size() const { return length; }
   Bytes bytes() const { return {base, length}; }
-  /// Bytes back to zero; gives whole pages of them back to the system.
-  void clear(uint64_t offset, uint64_t bytes);
-  /// Asks for large pages, where the system has them: fewer page faults when the memory is written first.
-  void useHugePages();
 
 private:
   void swap(Pages &other) {
@@ -49,6 +45,11 @@ private:
   std::byte *base = nullptr;
   uint64_t length = 0;
 };
+
+/// Bytes of anonymous pages back to zero; gives whole pages of them back to the system.
+void clearPages(std::byte *at, uint64_t bytes);
+/// Asks for large pages, where the system has them: fewer page faults when the memory is written first.
+void useHugePages(std::byte *at, uint64_t bytes);
 
 /// Bytes that new pages can take without swapping; nothing when the system does not say.
 std::optional<uint64_t> availableMemory();

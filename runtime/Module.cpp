@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// From verified bytes to callable code: target choice, instruction-set check, image, symbols.
+// From verified bytes to a device that has the code.
 #include "runtime/Module.h"
-#include "runtime/CpuFeatures.h"
 
 #include <algorithm>
 #include <cstring>
@@ -38,48 +37,35 @@ Expected<ModuleFile> ModuleFile::copy(Bytes bytes) {
 Expected<std::shared_ptr<const Module>> Module::load(ModuleFile file, std::string_view device) {
   auto module = std::make_shared<Module>();
   module->file = std::move(file);
-  std::string found;
-  for (const fbs::Target *target : *module->root().targets()) {
-    if (target->name()->string_view() == device)
-      module->selected = target;
-    found += concat(found.empty() ? "" : ", ", target->name()->string_view());
-  }
-  if (!module->selected)
-    return invalid("the module has no code for device '", device, "' (it has: ", found,
-                   "); compile it with --target=", device);
+  Expected<std::unique_ptr<Device>> opened = openDevice(module->root(), device);
+  V4_RETURN_IF_ERROR(opened);
+  module->opened = std::move(*opened);
 
-  const fbs::Target &target = *module->selected;
-  if (target.features())
-    for (const flatbuffers::String *feature : *target.features())
-      if (!cpuHasFeature(feature->string_view()))
-        return environment("the module needs the instruction set '", feature->string_view(),
-                           "', which this CPU does not have; compile it for an older one, "
-                           "v4c --target=cpu:x86-64-v2");
-
-  const fbs::Image *image = nullptr;
-  for (const fbs::Image *candidate : *target.images())
-    if (candidate->kind() == fbs::ImageKind::Elf && candidate->arch()->string_view() == "x86-64")
-      image = candidate;
-  if (!image)
-    return invalid("the module has no x86-64 image for device '", device, "'; compile it with --target=cpu");
-  Expected<ElfImage> loaded =
-      ElfImage::load({reinterpret_cast<const std::byte *>(image->data()->data()), image->data()->size()});
-  if (!loaded)
-    return loaded.takeStatus().in("the module's image cannot be loaded");
-  module->image = std::move(*loaded);
-
-  for (size_t i = 0; target.kernels() && i != target.kernels()->size(); ++i) {
-    std::vector<Phase> &phases = module->kernels.emplace_back();
-    for (const fbs::Phase *phase : *target.kernels()->Get(i)->phases()) {
-      void *address = module->image.symbol(phase->symbol()->str());
-      if (!address)
-        return invalid("the module's image does not define '", phase->symbol()->string_view(), "', which kernel '",
-                       target.kernels()->Get(i)->name()->string_view(), "' needs; build the module again with v4c");
-      const fbs::Dim3 &grid = *phase->grid();
-      phases.push_back({reinterpret_cast<KernelFunction>(address), grid.x() * grid.y() * grid.z()});
-    }
-  }
+  // Targets may want a weight in different layouts: each has a parameter of its own for it.
+  module->used.assign(module->parameterCount(), true);
+  for (const fbs::Target *target : *module->root().targets())
+    markBound(*target, false, module->used);
+  markBound(module->target(), true, module->used);
   return std::shared_ptr<const Module>(std::move(module));
+}
+
+/// Sets the marks of the parameters that the target's launches bind.
+void Module::markBound(const fbs::Target &target, bool mark, std::vector<bool> &marks) {
+  for (const fbs::Entry *entry : *target.entries())
+    for (const fbs::Launch *launch : *entry->launches())
+      for (uint32_t i = 0; launch->bindings() && i != launch->bindings()->size(); ++i) {
+        const fbs::Binding &binding = *launch->bindings()->Get(i);
+        if (binding.kind() == fbs::BindingKind::Parameter || binding.kind() == fbs::BindingKind::TableOffsets)
+          marks[binding.index()] = mark;
+      }
+}
+
+uint64_t Module::weightBytes() const {
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i != used.size(); ++i)
+    if (used[i])
+      bytes += arrayBytes(root().parameters()->Get(i)->dtype(), *root().parameters()->Get(i)->shape());
+  return bytes;
 }
 
 uint64_t Module::arenaBytes() const {

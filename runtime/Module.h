@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// A loaded module: verified metadata and, for one device, code ready to call. Immutable.
+// A loaded module: verified metadata and, for one device, code ready to run. Immutable.
 #ifndef V4_RUNTIME_MODULE_H
 #define V4_RUNTIME_MODULE_H
 
-#include "runtime/ElfImage.h"
+#include "runtime/Device.h"
 #include "runtime/ModuleVerify.h"
 
 #include <memory>
@@ -11,9 +11,6 @@
 #include <vector>
 
 namespace v4 {
-
-/// A phase of a kernel on a CPU (docs/module-format.md).
-using KernelFunction = void (*)(void *const *bindings, uint32_t workgroup);
 
 /// Bytes and verified view; enough for v4-dump, which runs nothing.
 class ModuleFile {
@@ -33,20 +30,19 @@ private:
 
 class Module {
 public:
-  /// A phase ready to run.
-  struct Phase {
-    KernelFunction function;
-    uint32_t workgroups;
-  };
-
-  /// Checks features and resolves every symbol of the `device` target.
+  /// Opens the device (openDevice) and loads the code that the module has for it.
   static Expected<std::shared_ptr<const Module>> load(ModuleFile file, std::string_view device);
 
   const fbs::Module &root() const { return file.root(); }
   const fbs::Model &model() const { return *file.root().model(); }
-  const fbs::Target &target() const { return *selected; }
-  const std::vector<Phase> &kernel(uint32_t index) const { return kernels[index]; }
+  Device &device() const { return *opened; }
+  const fbs::Target &target() const { return opened->target(); }
+  /// Whether the device needs the parameter: false for one that only other targets bind.
+  bool uses(uint32_t parameter) const { return used[parameter]; }
+  /// Bytes of these.
+  uint64_t weightBytes() const;
   uint32_t slots() const { return model().slots(); }
+  uint32_t parameterCount() const { return root().parameters() ? root().parameters()->size() : 0; }
   size_t stateCount() const { return root().states() ? root().states()->size() : 0; }
 
   uint64_t arenaBytes() const;
@@ -58,10 +54,11 @@ public:
   uint32_t logitsRows() const;
 
 private:
+  static void markBound(const fbs::Target &target, bool mark, std::vector<bool> &marks);
+
   ModuleFile file;
-  const fbs::Target *selected = nullptr;
-  ElfImage image;
-  std::vector<std::vector<Phase>> kernels;
+  std::unique_ptr<Device> opened; // keeps pointers into `file`
+  std::vector<bool> used;
 };
 
 } // namespace v4

@@ -4,8 +4,6 @@
 #include "runtime/StateRows.h"
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -17,15 +15,6 @@ namespace {
 using fbs::BindingKind;
 using fbs::EntryKind;
 using fbs::StateKind;
-
-uint64_t now() {
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-          .count());
-}
-
-// For a crash handler: best effort when several sessions run at once.
-std::atomic<const char *> runningEntry{nullptr}, runningLaunch{nullptr};
 
 /// Rounding and denormals as IEEE has them while kernels run, whatever the host program set: results must not depend on
 /// a library that was linked with fast-math. Threads of the pool inherit the mode of their creator.
@@ -62,26 +51,15 @@ bool isDecode(const fbs::Entry &entry) {
   return entry.kind() == EntryKind::Decode || entry.kind() == EntryKind::MtpDecode;
 }
 
-constexpr uint64_t stateAlignment = 64;
+constexpr uint64_t stateAlignment = 64, bufferAlignment = 4096;
+/// Bytes of a state that travel at once.
+constexpr uint64_t pieceBytes = uint64_t(1) << 20;
+
+uint64_t alignUp(uint64_t bytes, uint64_t alignment) {
+  return (bytes + alignment - 1) / alignment * alignment;
+}
 
 } // namespace
-
-const char *currentLaunch() {
-  static char text[512];
-  const char *entry = runningEntry.load(), *launch = runningLaunch.load();
-  size_t used = 0;
-  auto add = [&](const char *part) {
-    for (; *part && used + 1 < sizeof text; ++part)
-      text[used++] = *part;
-  };
-  if (entry && launch) {
-    add(entry);
-    add("/");
-    add(launch);
-  }
-  text[used] = '\0';
-  return text;
-}
 
 Expected<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Module> module,
                                                    std::shared_ptr<const Weights> weights, Options options) {
@@ -90,14 +68,21 @@ Expected<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Module>
   std::unique_ptr<Session> session(new Session(std::move(options)));
   session->module = std::move(module);
   session->weights = std::move(weights);
-  session->epoch = now();
+  session->epoch = steadyNow();
   V4_RETURN_IF_ERROR(session->selectTaps());
   V4_RETURN_IF_ERROR(session->allocate());
   for (const fbs::Entry *entry : *session->module->target().entries())
     session->prepare(*entry);
+  for (PreparedEntry &entry : session->entries)
+    session->addHooks(entry);
   FloatMode mode;
-  uint32_t threads = session->options.threads ? session->options.threads : ThreadPool::available();
-  V4_RETURN_IF_ERROR(session->pool.start(threads));
+  QueueOptions queueOptions;
+  queueOptions.threads = session->options.threads;
+  queueOptions.emuOrder = session->options.emuOrder;
+  queueOptions.emuRaces = session->options.emuRaces;
+  Expected<std::unique_ptr<Queue>> queue = session->device().createQueue(queueOptions);
+  V4_RETURN_IF_ERROR(queue);
+  session->queue = std::move(*queue);
   return session;
 }
 
@@ -116,10 +101,10 @@ Status Session::selectTaps() {
 }
 
 Status Session::allocate() {
-  auto take = [](Pages &pages, uint64_t bytes, std::string_view what) -> Status {
-    Expected<Pages> allocated = Pages::allocate(bytes, what);
+  auto take = [&](std::unique_ptr<DeviceMemory> &memory, uint64_t bytes, std::string_view what) -> Status {
+    Expected<std::unique_ptr<DeviceMemory>> allocated = device().allocate(bytes, what);
     V4_RETURN_IF_ERROR(allocated);
-    pages = std::move(*allocated);
+    memory = std::move(*allocated);
     return {};
   };
   uint64_t total = 0;
@@ -127,25 +112,50 @@ Status Session::allocate() {
   for (size_t i = 0; i != module->stateCount(); ++i) {
     offsets.push_back(total);
     uint64_t bytes = arrayBytes(stateInfo(i).dtype(), *stateInfo(i).shape()) * slotCount();
-    total += (bytes + stateAlignment - 1) / stateAlignment * stateAlignment;
+    total += alignUp(bytes, stateAlignment);
   }
+  V4_RETURN_IF_ERROR(take(stateMemory, total, "the state"));
+  for (uint64_t offset : offsets)
+    states.push_back(stateMemory->data() + offset);
+  V4_RETURN_IF_ERROR(take(arena, module->arenaBytes(), "the arena"));
+
   uint64_t hiddenBytes = hiddenType() == fbs::DType::BF16 ? 2 : 4;
   uint64_t rows = module->maxRows(), hidden = model().mtp() ? hiddenFloats() * hiddenBytes : 0;
-  V4_RETURN_IF_ERROR(take(stateMemory, total, "the state"));
-  V4_RETURN_IF_ERROR(take(arena, module->arenaBytes(), "the arena"));
-  V4_RETURN_IF_ERROR(take(tokenRows, rows * 4, "tokens"));
-  V4_RETURN_IF_ERROR(take(positionRows, rows * 4, "positions"));
-  V4_RETURN_IF_ERROR(take(spanRows, uint64_t(slotCount()) * 8, "spans"));
-  V4_RETURN_IF_ERROR(take(hiddenIn, rows * hidden, "the residual"));
-  V4_RETURN_IF_ERROR(take(hiddenOut, rows * hidden, "the residual"));
-  V4_RETURN_IF_ERROR(take(logitsOut, uint64_t(module->logitsRows()) * model().vocab_size() * 4, "logits"));
-  for (uint64_t offset : offsets)
-    states.push_back(stateMemory.data() + offset);
+  std::pair<Buffer *, uint64_t> buffers[] = {
+      {&tokenRows, rows * 4},
+      {&positionRows, rows * 4},
+      {&spanRows, uint64_t(slotCount()) * 8},
+      {&hiddenIn, rows * hidden},
+      {&hiddenOut, rows * hidden},
+      {&logitsOut, uint64_t(module->logitsRows()) * model().vocab_size() * 4}};
+  uint64_t ioBytes = 0;
+  for (auto [buffer, bytes] : buffers) {
+    ioBytes = alignUp(ioBytes, bytes < bufferAlignment ? stateAlignment : bufferAlignment);
+    buffer->device = reinterpret_cast<std::byte *>(ioBytes); // an offset, until the memory is there
+    buffer->bytes = bytes;
+    ioBytes += bytes;
+    if (buffer == &spanRows)
+      rowBytes = ioBytes;
+  }
+  V4_RETURN_IF_ERROR(take(io, ioBytes, "inputs and outputs"));
+  std::byte *host = io->data();
+  if (!device().sharesHostMemory()) {
+    Expected<std::unique_ptr<DeviceMemory>> allocated = device().allocateStaging(ioBytes, "inputs and outputs");
+    V4_RETURN_IF_ERROR(allocated);
+    staging = std::move(*allocated);
+    host = staging->data();
+  }
+  for (auto [buffer, bytes] : buffers) {
+    uint64_t offset = reinterpret_cast<uintptr_t>(buffer->device);
+    buffer->host = host + offset;
+    buffer->device = io->data() + offset;
+  }
+
   slots.resize(slotCount());
   for (uint32_t i = 0; i != slotCount(); ++i) {
     slots[i].lastLogits.resize(model().vocab_size());
     slots[i].lastHidden.resize(hidden);
-    reset(i);
+    V4_RETURN_IF_ERROR(reset(i));
   }
   return {};
 }
@@ -154,34 +164,46 @@ std::byte *Session::stateOf(size_t state, uint32_t slot) const {
   return states[state] + slot * arrayBytes(stateInfo(state).dtype(), *stateInfo(state).shape());
 }
 
-void Session::reset(uint32_t slot) {
-  for (size_t i = 0; i != states.size(); ++i) {
-    const fbs::State &state = stateInfo(i);
-    std::byte *data = stateOf(i, slot);
-    if (state.kind() == StateKind::ScoreRows)
-      std::fill_n(reinterpret_cast<float *>(data), state.shape()->Get(0) * state.shape()->Get(1),
-                  -std::numeric_limits<float>::infinity());
-    else
-      stateMemory.clear(static_cast<uint64_t>(data - stateMemory.data()), arrayBytes(state.dtype(), *state.shape()));
-  }
+Status Session::reset(uint32_t slot) {
   Slot &empty = slots[slot];
   std::fill(empty.lastHidden.begin(), empty.lastHidden.end(), std::byte(0));
   empty.length = 0;
   empty.haveLogits = false;
   empty.mtpReady = true;
+  for (size_t i = 0; i != states.size(); ++i) {
+    const fbs::State &state = stateInfo(i);
+    constexpr uint32_t minusInfinity = 0xFF800000; // float32
+    uint32_t pattern = state.kind() == StateKind::ScoreRows ? minusInfinity : 0;
+    Status status = device().fill(stateOf(i, slot), arrayBytes(state.dtype(), *state.shape()), pattern);
+    if (!status.ok()) {
+      empty.damage = status.message();
+      return status;
+    }
+  }
+  empty.damage.clear();
+  return {};
+}
+
+/// Whether the slot's state is that of its tokens.
+Status Session::checkState(uint32_t slot) const {
+  if (slots[slot].damage.empty())
+    return {};
+  return environment("the state", slotCount() > 1 ? concat(" of slot ", slot) : std::string(),
+                     " is lost since a run failed (", slots[slot].damage,
+                     "); empty the slot, or load a state that was saved before");
 }
 
 std::byte *Session::address(const fbs::Entry &entry, const fbs::Binding &binding) const {
   std::byte *base = nullptr;
   switch (binding.kind()) {
   case BindingKind::Arena:
-    base = arena.data();
+    base = arena->data();
     break;
   case BindingKind::Parameter:
     base = const_cast<std::byte *>(weights->parameter(binding.index()).base);
     break;
   case BindingKind::TableOffsets:
-    base = reinterpret_cast<std::byte *>(const_cast<int64_t *>(weights->parameter(binding.index()).offsets.data()));
+    base = const_cast<std::byte *>(weights->parameter(binding.index()).table);
     break;
   case BindingKind::State:
     base = states[binding.index()];
@@ -192,37 +214,57 @@ std::byte *Session::address(const fbs::Entry &entry, const fbs::Binding &binding
             : name == "positions" ? positionRows
             : name == "span"      ? spanRows
                                   : hiddenIn)
-               .data();
+               .device;
     break;
   }
   case BindingKind::Output:
-    base = (entry.outputs()->Get(binding.index())->name()->string_view() == "logits" ? logitsOut : hiddenOut).data();
+    base =
+        (entry.outputs()->Get(binding.index())->name()->string_view() == "logits" ? logitsOut : hiddenOut).device;
     break;
   }
   return base + binding.offset();
 }
 
+/// Bytes that a kernel may touch from the address on; of a table all from its lowest to the end of its highest row.
+uint64_t Session::extent(const fbs::Binding &binding) const {
+  if (binding.kind() != BindingKind::Parameter || binding.bytes() != 0)
+    return binding.bytes();
+  const fbs::Parameter &parameter = *module->root().parameters()->Get(binding.index());
+  if (parameter.rows() == 0)
+    return 0;
+  const std::vector<int64_t> &offsets = weights->parameter(binding.index()).offsets;
+  return static_cast<uint64_t>(*std::max_element(offsets.begin(), offsets.end())) +
+         arrayBytes(parameter.dtype(), *parameter.shape(), 1) - binding.offset();
+}
+
 void Session::prepare(const fbs::Entry &entry) {
   PreparedEntry prepared;
   prepared.entry = &entry;
+  Program &program = prepared.program;
+  program.entry = &entry;
+  program.arena = arena->data();
   for (const fbs::Launch *launch : *entry.launches()) {
-    PreparedLaunch out{launch, &module->kernel(launch->kernel()), static_cast<uint32_t>(prepared.bindings.size()), 0,
-                       false};
-    for (unsigned i = 0; launch->bindings() && i != launch->bindings()->size(); ++i) {
+    uint32_t count = launch->bindings() ? launch->bindings()->size() : 0;
+    program.launches.push_back({launch, static_cast<uint32_t>(program.bindings.size()), count});
+    LaunchCost cost = {};
+    for (const fbs::Phase *phase : *module->target().kernels()->Get(launch->kernel())->phases())
+      cost.workgroups += phase->grid()->x() * phase->grid()->y() * phase->grid()->z();
+    for (uint32_t i = 0; i != count; ++i) {
       const fbs::Binding &binding = *launch->bindings()->Get(i);
       if (binding.kind() == BindingKind::State)
-        prepared.stateBindings.emplace_back(static_cast<uint32_t>(prepared.bindings.size()), binding.index());
-      prepared.bindings.push_back(address(entry, binding));
-      out.bytes += binding.bytes();
+        prepared.stateBindings.emplace_back(static_cast<uint32_t>(program.bindings.size()), binding.index());
+      program.bindings.push_back(address(entry, binding));
+      program.extents.push_back(extent(binding));
+      cost.bytes += binding.bytes();
       if (binding.kind() == BindingKind::Parameter) {
         const fbs::Parameter &parameter = *module->root().parameters()->Get(binding.index());
         // Which rows of a table a launch reads is decided on the device.
-        out.bytesIsBound |= parameter.rows() != 0;
+        cost.bytesIsBound |= parameter.rows() != 0;
         if (parameter.rows() && binding.bytes() == 0)
-          out.bytes += arrayBytes(parameter.dtype(), *parameter.shape());
+          cost.bytes += arrayBytes(parameter.dtype(), *parameter.shape());
       }
     }
-    prepared.launches.push_back(out);
+    prepared.costs.push_back(cost);
   }
   for (unsigned i = 0; entry.taps() && i != entry.taps()->size(); ++i) {
     const fbs::Tap &tap = *entry.taps()->Get(i);
@@ -242,6 +284,20 @@ void Session::prepare(const fbs::Entry &entry) {
     return std::make_pair(a.tap->launch(), a.tap) < std::make_pair(b.tap->launch(), b.tap);
   });
   entries.push_back(std::move(prepared));
+}
+
+/// The entry stays where it is from now on.
+void Session::addHooks(PreparedEntry &prepared) {
+  if (options.observer.launch)
+    prepared.hooks.timed = [this, &prepared](uint32_t launch, uint64_t begin, uint64_t duration) {
+      reportLaunch(prepared, launch, begin, duration);
+    };
+  if (!options.observer.tap)
+    return;
+  for (const PreparedTap &tap : prepared.taps)
+    if (prepared.hooks.stops.empty() || prepared.hooks.stops.back() != tap.tap->launch())
+      prepared.hooks.stops.push_back(tap.tap->launch());
+  prepared.hooks.stopped = [this, &prepared](uint32_t launch) { return reportTaps(prepared, launch); };
 }
 
 fbs::DType Session::hiddenType() const {
@@ -290,6 +346,7 @@ Status Session::append(uint32_t slot, std::span<const int32_t> tokens) {
   if (tokens.empty())
     return misuse("no tokens were given");
   V4_RETURN_IF_ERROR(checkTokens(slot, tokens));
+  V4_RETURN_IF_ERROR(checkState(slot));
   FloatMode mode;
   while (!tokens.empty()) {
     size_t count = tokens.size();
@@ -298,7 +355,7 @@ Status Session::append(uint32_t slot, std::span<const int32_t> tokens) {
     const fbs::Entry &entry = *pick(false, count).entry;
     count = std::min<size_t>(count, isDecode(entry) ? 1 : entry.rows());
     Feed feed{slot, slots[slot].length, tokens.first(count)};
-    run({&feed, 1});
+    V4_RETURN_IF_ERROR(run({&feed, 1}));
     tokens = tokens.subspan(count);
   }
   return {};
@@ -310,19 +367,19 @@ Status Session::step(std::span<const int32_t> tokens) {
     if (tokens[slot] == noToken)
       continue;
     V4_RETURN_IF_ERROR(checkTokens(slot, tokens.subspan(slot, 1)));
+    V4_RETURN_IF_ERROR(checkState(slot));
     feeds.push_back({slot, slots[slot].length, tokens.subspan(slot, 1)});
   }
   if (feeds.empty())
     return misuse("no slot was given a token");
   FloatMode mode;
-  run(feeds);
-  return {};
+  return run(feeds);
 }
 
 /// Several tokens of one slot, or one token of each of several.
-void Session::run(std::span<Feed> feeds) {
+Status Session::run(std::span<Feed> feeds) {
   PreparedEntry &entry = pick(false, feeds.front().tokens.size());
-  runEntry(entry, feeds);
+  V4_RETURN_IF_ERROR(runEntry(entry, feeds));
   for (const Feed &feed : feeds) {
     Slot &slot = slots[feed.slot];
     std::copy_n(logitsOf(entry, feed, feed.tokens.size() - 1), model().vocab_size(), slot.lastLogits.data());
@@ -330,12 +387,13 @@ void Session::run(std::span<Feed> feeds) {
   }
   reportLogits(entry, feeds);
   if (model().mtp())
-    runMtp(feeds);
+    V4_RETURN_IF_ERROR(runMtp(feeds));
   for (const Feed &feed : feeds)
     slots[feed.slot].length += feed.tokens.size();
+  return {};
 }
 
-void Session::runMtp(std::span<const Feed> mainFeeds) {
+Status Session::runMtp(std::span<const Feed> mainFeeds) {
   // The block pairs the residual at i with token i + 1, so it runs one position behind: the newest residual waits for
   // the next token.
   std::vector<Feed> feeds;
@@ -351,8 +409,8 @@ void Session::runMtp(std::span<const Feed> mainFeeds) {
     }
   PreparedEntry *entry = feeds.empty() ? nullptr : &pick(true, feeds.front().tokens.size());
   size_t row = slots.front().lastHidden.size();
-  const std::byte *fresh = hiddenOut.data();
-  std::byte *input = hiddenIn.data();
+  const std::byte *fresh = hiddenOut.host;
+  std::byte *input = hiddenIn.host;
   for (const Feed &feed : feeds) {
     const Feed &main =
         *std::find_if(mainFeeds.begin(), mainFeeds.end(), [&](const Feed &other) { return other.slot == feed.slot; });
@@ -365,31 +423,33 @@ void Session::runMtp(std::span<const Feed> mainFeeds) {
     if (mtpActive(main.slot))
       std::copy_n(fresh + (main.row + main.tokens.size() - 1) * row, row, slots[main.slot].lastHidden.data());
   if (!entry)
-    return;
-  runEntry(*entry, feeds);
+    return {};
+  V4_RETURN_IF_ERROR(runEntry(*entry, feeds));
   reportLogits(*entry, feeds);
+  return {};
 }
 
 /// A prefill entry works on the state of one slot.
 void Session::bindSlot(PreparedEntry &entry, uint32_t slot) {
+  Program &program = entry.program;
   for (auto [binding, state] : entry.stateBindings) {
-    uint64_t offset = static_cast<uint64_t>(static_cast<std::byte *>(entry.bindings[binding]) -
-                                            stateOf(state, entry.slot));
-    entry.bindings[binding] = stateOf(state, slot) + offset;
+    std::byte *&address = reinterpret_cast<std::byte *&>(program.bindings[binding]);
+    address = stateOf(state, slot) + (address - stateOf(state, program.variant));
   }
-  entry.slot = slot;
+  program.variant = slot;
 }
 
 /// Fills in the rows of the feeds.
-void Session::runEntry(PreparedEntry &prepared, std::span<Feed> feeds) {
+Status Session::runEntry(PreparedEntry &prepared, std::span<Feed> feeds) {
   const fbs::Entry &entry = *prepared.entry;
   bool decode = isDecode(entry);
-  int32_t *tokenRow = reinterpret_cast<int32_t *>(tokenRows.data());
-  int32_t *positionRow = reinterpret_cast<int32_t *>(positionRows.data());
-  int32_t *spanRow = reinterpret_cast<int32_t *>(spanRows.data());
+  int32_t *tokenRow = reinterpret_cast<int32_t *>(tokenRows.host);
+  int32_t *positionRow = reinterpret_cast<int32_t *>(positionRows.host);
+  int32_t *spanRow = reinterpret_cast<int32_t *>(spanRows.host);
   std::fill_n(tokenRow, entry.rows(), 0);
   std::fill_n(positionRow, entry.rows(), -1);
   std::fill_n(spanRow, 2 * slotCount(), 0);
+  uint64_t rows = 0; // from the first to the last that holds a token
   for (Feed &feed : feeds) {
     feed.row = decode ? feed.slot : 0;
     for (size_t i = 0; i != feed.tokens.size(); ++i) {
@@ -398,55 +458,66 @@ void Session::runEntry(PreparedEntry &prepared, std::span<Feed> feeds) {
     }
     spanRow[2 * feed.row] = static_cast<int32_t>(feed.start);
     spanRow[2 * feed.row + 1] = static_cast<int32_t>(feed.tokens.size());
+    rows = feed.row + feed.tokens.size();
   }
   if (!decode)
     bindSlot(prepared, feeds.front().slot);
-  if (options.poison) {
-    std::memset(arena.data(), 0xFF, arena.size());
-    std::memset(logitsOut.data(), 0xFF, logitsOut.size());
-    if (!isMtp(entry) && hiddenOut.size())
-      std::memset(hiddenOut.data(), 0xFF, hiddenOut.size());
+
+  std::vector<Copy> inputs, outputs;
+  if (!device().sharesHostMemory()) {
+    uint64_t hiddenRow = slots.front().lastHidden.size();
+    inputs.push_back({tokenRows.device, tokenRows.host, rowBytes});
+    if (isMtp(entry))
+      inputs.push_back({hiddenIn.device, hiddenIn.host, rows * hiddenRow});
+    else if (model().mtp())
+      outputs.push_back({hiddenOut.device, hiddenOut.host, rows * hiddenRow});
+    uint64_t logitsRows = model().logits_all() || decode ? rows : 1;
+    outputs.push_back({logitsOut.device, logitsOut.host, logitsRows * model().vocab_size() * 4});
   }
 
-  runningEntry.store(entry.name()->c_str());
-  size_t nextTap = 0;
-  for (uint32_t i = 0; i != prepared.launches.size(); ++i) {
-    const PreparedLaunch &launch = prepared.launches[i];
-    runningLaunch.store(launch.launch->name()->c_str(), std::memory_order_relaxed);
-    for (unsigned j = 0; launch.launch->zero() && j != launch.launch->zero()->size(); ++j) {
-      const fbs::Binding &counter = *launch.launch->zero()->Get(j);
-      std::memset(arena.data() + counter.offset(), 0, counter.bytes());
+  running = feeds;
+  bool hooks = prepared.hooks.timed || !prepared.hooks.stops.empty();
+  auto run = [&]() -> Status {
+    if (options.poison) {
+      V4_RETURN_IF_ERROR(device().fill(arena->data(), arena->size(), UINT32_MAX));
+      V4_RETURN_IF_ERROR(device().fill(logitsOut.device, logitsOut.bytes, UINT32_MAX));
+      if (!isMtp(entry))
+        V4_RETURN_IF_ERROR(device().fill(hiddenOut.device, hiddenOut.bytes, UINT32_MAX));
     }
-    void *const *bindings = prepared.bindings.data() + launch.firstBinding;
-    uint64_t begin = options.observer.launch ? now() : 0;
-    uint32_t workgroups = 0;
-    for (const Module::Phase &phase : *launch.phases) {
-      pool.run(phase.function, bindings, phase.workgroups);
-      workgroups += phase.workgroups;
-    }
-    if (options.observer.launch) {
-      v4_launch_event event{};
-      event.entry = entry.name()->c_str();
-      event.launch = launch.launch->name()->c_str();
-      event.kernel = module->target().kernels()->Get(launch.launch->kernel())->name()->c_str();
-      event.begin_ns = begin - epoch;
-      event.duration_ns = now() - begin;
-      event.bytes = launch.bytes;
-      event.bytes_is_bound = launch.bytesIsBound;
-      event.workgroups = workgroups;
-      options.observer.launch(options.observer.user, &event);
-    }
-    reportTaps(prepared, nextTap, i, feeds);
-  }
-  runningLaunch.store(nullptr);
+    return queue->run(prepared.program, inputs, outputs, hooks ? &prepared.hooks : nullptr);
+  };
+  Status status = run();
+  if (!status.ok())
+    for (const Feed &feed : feeds)
+      slots[feed.slot].damage = status.message();
+  return status;
 }
 
-void Session::reportTaps(const PreparedEntry &prepared, size_t &next, uint32_t launch, std::span<const Feed> feeds) {
-  for (; next != prepared.taps.size() && prepared.taps[next].tap->launch() == launch; ++next) {
-    const PreparedTap &tap = prepared.taps[next];
-    for (const Feed &feed : feeds) {
-      if (!options.observer.tap)
-        continue;
+void Session::reportLaunch(const PreparedEntry &prepared, uint32_t index, uint64_t begin, uint64_t duration) {
+  const fbs::Launch &launch = *prepared.program.launches[index].launch;
+  v4_launch_event event{};
+  event.entry = prepared.entry->name()->c_str();
+  event.launch = launch.name()->c_str();
+  event.kernel = module->target().kernels()->Get(launch.kernel())->name()->c_str();
+  event.begin_ns = begin - epoch;
+  event.duration_ns = duration;
+  event.bytes = prepared.costs[index].bytes;
+  event.bytes_is_bound = prepared.costs[index].bytesIsBound;
+  event.workgroups = prepared.costs[index].workgroups;
+  options.observer.launch(options.observer.user, &event);
+}
+
+Status Session::reportTaps(const PreparedEntry &prepared, uint32_t launch) {
+  for (const PreparedTap &tap : prepared.taps) {
+    if (tap.tap->launch() != launch)
+      continue;
+    for (const Feed &feed : running) {
+      const std::byte *data = tap.data + feed.row * tap.rowBytes;
+      if (!device().sharesHostMemory()) {
+        tapBytes.resize(feed.tokens.size() * tap.rowBytes);
+        V4_RETURN_IF_ERROR(device().read(tapBytes.data(), data, tapBytes.size()));
+        data = tapBytes.data();
+      }
       v4_tap_event event{};
       event.name = tap.tap->name()->c_str();
       event.dtype = dtypeName(tap.tap->dtype()).data();
@@ -456,15 +527,16 @@ void Session::reportTaps(const PreparedEntry &prepared, size_t &next, uint32_t l
       event.row_bytes = tap.rowBytes;
       event.row_shape = tap.rowShape.data();
       event.row_rank = tap.rowShape.size();
-      event.data = tap.data + feed.row * tap.rowBytes;
+      event.data = data;
       options.observer.tap(options.observer.user, &event);
     }
   }
+  return {};
 }
 
 /// The logits after a token of a feed; after the last one only when the module has no others.
 const float *Session::logitsOf(const PreparedEntry &prepared, const Feed &feed, size_t token) const {
-  const float *logits = reinterpret_cast<const float *>(logitsOut.data());
+  const float *logits = reinterpret_cast<const float *>(logitsOut.host);
   size_t row = model().logits_all() || isDecode(*prepared.entry) ? feed.row + token : 0;
   return logits + row * model().vocab_size();
 }
@@ -513,6 +585,7 @@ std::vector<TensorInfo> Session::stateTensors(uint32_t slot, uint64_t tokens) co
 }
 
 Status Session::save(uint32_t slot, const std::string &path) const {
+  V4_RETURN_IF_ERROR(checkState(slot));
   Expected<OutputFile> file = OutputFile::create(path);
   V4_RETURN_IF_ERROR(file);
   uint64_t length = slots[slot].length;
@@ -524,9 +597,14 @@ Status Session::save(uint32_t slot, const std::string &path) const {
     StateView shape = view(stateInfo(i), length);
     StateRows form(stateInfo(i));
     std::vector<float> values(shape.columns);
+    uint64_t step = std::max<uint64_t>(pieceBytes / form.rowBytes, 1);
+    std::vector<std::byte> piece(std::min(step, shape.rows) * form.rowBytes);
     for (uint64_t row = 0; row != shape.rows; ++row) {
+      if (row % step == 0)
+        V4_RETURN_IF_ERROR(device().read(piece.data(), stateOf(i, slot) + row * form.rowBytes,
+                                         std::min(step, shape.rows - row) * form.rowBytes));
       if (shape.live(row))
-        form.read(stateOf(i, slot) + row * form.rowBytes, values.data());
+        form.read(piece.data() + row % step * form.rowBytes, values.data());
       else
         std::fill(values.begin(), values.end(), shape.filler);
       V4_RETURN_IF_ERROR(file->write(values.data(), values.size() * sizeof(float)));
@@ -546,6 +624,8 @@ Status Session::fillState(size_t index, uint32_t slot, uint64_t tokens, const St
   std::string name = state.name()->str();
   StateRows form(state);
   std::vector<float> values(shape.columns);
+  uint64_t step = std::max<uint64_t>(pieceBytes / form.rowBytes, 1);
+  std::vector<std::byte> piece(std::min(step, shape.rows) * form.rowBytes);
   for (uint64_t row = 0; row != shape.rows; ++row) {
     if (shape.live(row)) {
       reader(name, row * shape.columns, shape.columns, values.data());
@@ -555,7 +635,11 @@ Status Session::fillState(size_t index, uint32_t slot, uint64_t tokens, const St
     } else {
       std::fill(values.begin(), values.end(), shape.filler);
     }
-    form.write(values.data(), stateOf(index, slot) + row * form.rowBytes);
+    form.write(values.data(), piece.data() + row % step * form.rowBytes);
+    uint64_t count = row % step + 1; // rows in the piece
+    if (count == step || row + 1 == shape.rows)
+      V4_RETURN_IF_ERROR(
+          device().write(stateOf(index, slot) + (row + 1 - count) * form.rowBytes, piece.data(), count * form.rowBytes));
   }
   return {};
 }
@@ -564,11 +648,11 @@ Status Session::fill(uint32_t slot, uint64_t tokens, const StateReader &reader) 
   if (tokens > model().max_context())
     return invalid("a state of ", tokens, " tokens exceeds the module's max_context of ", model().max_context(),
                    "; compile it with a larger --max-context");
-  reset(slot);
+  V4_RETURN_IF_ERROR(reset(slot));
   for (size_t i = 0; i != states.size(); ++i) {
     Status status = fillState(i, slot, tokens, reader);
     if (!status.ok()) {
-      reset(slot);
+      (void)reset(slot); // if this fails too, the slot knows
       return status;
     }
   }
@@ -629,7 +713,7 @@ Status Session::loadState(uint32_t slot, const SafetensorsFile &file) {
     std::vector<float> values(hiddenFloats());
     std::memcpy(values.data(), file.bytes(*hidden).data(), values.size() * sizeof(float));
     if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); })) {
-      reset(slot);
+      V4_RETURN_IF_ERROR(reset(slot));
       return invalid("state tensor 'mtp.hidden' holds NaN or infinity");
     }
     StateRows(hiddenType(), values.size()).write(values.data(), slots[slot].lastHidden.data());

@@ -5,7 +5,6 @@
 #define V4_RUNTIME_SESSION_H
 
 #include "runtime/Safetensors.h"
-#include "runtime/ThreadPool.h"
 #include "runtime/Weights.h"
 
 #include <functional>
@@ -19,6 +18,8 @@ public:
     uint32_t threads = 0; // 0: all available
     uint32_t chunk = 0;   // 0: the largest entry
     bool poison = false;
+    uint64_t emuOrder = 0; // QueueOptions
+    bool emuRaces = true;
     std::vector<std::string> taps;
     v4_observer observer{};
   };
@@ -30,7 +31,8 @@ public:
                                                    std::shared_ptr<const Weights> weights, Options options);
 
   uint32_t slotCount() const { return module->slots(); }
-  void reset(uint32_t slot);
+  /// Fails only where the memory is that of another device.
+  Status reset(uint32_t slot);
   Status append(uint32_t slot, std::span<const int32_t> tokens);
   /// One token of every slot, or `noToken`.
   Status step(std::span<const int32_t> tokens);
@@ -51,6 +53,7 @@ private:
     std::vector<std::byte> lastHidden; // residual of the newest token: the MTP block is one token behind
     bool haveLogits = false;
     bool mtpReady = true;
+    std::string damage; // why the state is unusable, after a run that failed; empty: it is not
   };
   /// What an entry call takes of one slot: tokens from position `start` on, in the rows from `row` on.
   struct Feed {
@@ -59,26 +62,24 @@ private:
     std::span<const int32_t> tokens;
     uint32_t row = 0;
   };
-  /// An entry with every address resolved: running it touches no metadata.
-  struct PreparedLaunch {
-    const fbs::Launch *launch;
-    const std::vector<Module::Phase> *phases;
-    uint32_t firstBinding; // in PreparedEntry::bindings
+  /// What the observer is told of a launch.
+  struct LaunchCost {
     uint64_t bytes;
     bool bytesIsBound;
+    uint32_t workgroups;
   };
   struct PreparedTap {
     const fbs::Tap *tap;
-    const std::byte *data;
+    const std::byte *data; // on the device
     std::vector<uint64_t> rowShape;
     size_t rowBytes;
   };
   struct PreparedEntry {
     const fbs::Entry *entry;
-    std::vector<PreparedLaunch> launches;
-    std::vector<void *> bindings;
+    Program program;
+    std::vector<LaunchCost> costs;
     std::vector<std::pair<uint32_t, uint32_t>> stateBindings; // numbers of a binding and of its state
-    uint32_t slot = 0;                                        // whose state the bindings of a prefill entry are
+    RunHooks hooks;
     std::vector<PreparedTap> taps;                            // ordered by launch
   };
   /// Where a state tensor stands after `length` tokens: rows that hold something, and the shape in a file.
@@ -94,22 +95,34 @@ private:
   const fbs::Model &model() const { return module->model(); }
   const fbs::State &stateInfo(size_t i) const { return *module->root().states()->Get(static_cast<uint32_t>(i)); }
 
+  /// A buffer that the host and the entries share: the same bytes if the device shares the host's memory.
+  struct Buffer {
+    std::byte *host = nullptr, *device = nullptr;
+    uint64_t bytes = 0;
+  };
+
+  Device &device() const { return module->device(); }
   Status allocate();
   Status selectTaps();
   void prepare(const fbs::Entry &entry);
+  void addHooks(PreparedEntry &prepared);
   std::byte *address(const fbs::Entry &entry, const fbs::Binding &binding) const;
+  uint64_t extent(const fbs::Binding &binding) const;
   Status checkTokens(uint32_t slot, std::span<const int32_t> tokens) const;
   PreparedEntry &pick(bool mtp, uint64_t tokens);
-  void run(std::span<Feed> feeds);
-  void runMtp(std::span<const Feed> feeds);
+  Status run(std::span<Feed> feeds);
+  Status runMtp(std::span<const Feed> feeds);
   /// Element type of the residual between the main entries and those of the MTP block.
   fbs::DType hiddenType() const;
   size_t hiddenFloats() const { return size_t(model().streams()) * model().hidden_size(); }
   void bindSlot(PreparedEntry &entry, uint32_t slot);
-  void runEntry(PreparedEntry &entry, std::span<Feed> feeds);
+  Status runEntry(PreparedEntry &entry, std::span<Feed> feeds);
   const float *logitsOf(const PreparedEntry &entry, const Feed &feed, size_t token) const;
   void reportLogits(const PreparedEntry &entry, std::span<const Feed> feeds);
-  void reportTaps(const PreparedEntry &entry, size_t &next, uint32_t launch, std::span<const Feed> feeds);
+  Status reportTaps(const PreparedEntry &entry, uint32_t launch);
+  void reportLaunch(const PreparedEntry &entry, uint32_t launch, uint64_t begin, uint64_t duration);
+  Status checkState(uint32_t slot) const;
+  /// On the device.
   std::byte *stateOf(size_t state, uint32_t slot) const;
   StateView view(const fbs::State &state, uint64_t tokens) const;
   std::vector<TensorInfo> stateTensors(uint32_t slot, uint64_t tokens) const;
@@ -119,19 +132,18 @@ private:
   std::shared_ptr<const Module> module;
   std::shared_ptr<const Weights> weights;
   Options options;
-  ThreadPool pool;
-  std::vector<PreparedEntry> entries;
-  Pages stateMemory;
+  std::unique_ptr<DeviceMemory> stateMemory, arena, io, staging; // staging: of the host, for io
   std::vector<std::byte *> states; // in stateMemory, one per state of the module: its slots one behind the other
   std::vector<Slot> slots;
-  Pages arena;
-  // Inputs and outputs, shared by all entries.
-  Pages tokenRows, positionRows, spanRows, hiddenIn, hiddenOut, logitsOut;
+  // Inputs and outputs in io, shared by all entries. The first three lie together: rowBytes bytes from tokenRows on.
+  Buffer tokenRows, positionRows, spanRows, hiddenIn, hiddenOut, logitsOut;
+  uint64_t rowBytes = 0;
+  std::vector<PreparedEntry> entries;
+  std::span<const Feed> running; // the feeds of the run that the hooks report
+  std::vector<std::byte> tapBytes;
   uint64_t epoch = 0; // nanoseconds of the steady clock at creation
+  std::unique_ptr<Queue> queue; // goes first: it may hold on to entries and memory
 };
-
-/// "entry/launch" that runs now in this process, or "".
-const char *currentLaunch();
 
 } // namespace v4
 

@@ -3,13 +3,16 @@
 #ifndef V4_RUNTIME_THREADPOOL_H
 #define V4_RUNTIME_THREADPOOL_H
 
-#include "runtime/Module.h"
+#include "runtime/Status.h"
 
 #include <atomic>
 #include <pthread.h>
 #include <vector>
 
 namespace v4 {
+
+/// A phase of a kernel on a CPU (docs/module-format.md).
+using KernelFunction = void (*)(void *const *bindings, uint32_t workgroup);
 
 class ThreadPool {
 public:

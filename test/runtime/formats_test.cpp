@@ -690,13 +690,13 @@ TEST(Files, PagesStartZeroAndClear) {
     for (size_t i = 0; i < 100000; i += 999)
       EXPECT_EQ(pages->data()[i], std::byte(0));
     std::memset(pages->data(), 1, 100000);
-    pages->clear(0, 100000);
+    clearPages(pages->data(), 100000);
   }
   // Parts, whose ends lie inside pages.
   for (auto [first, count] : {std::pair(100, 20), std::pair(4000, 200), std::pair(5000, 50000), std::pair(8192, 4096),
                               std::pair(90000, 10000), std::pair(7, 0)}) {
     std::memset(pages->data(), 1, 100000);
-    pages->clear(first, count);
+    clearPages(pages->data() + first, count);
     for (int i = 0; i != 100000; ++i)
       ASSERT_EQ(pages->data()[i], std::byte(i < first || i >= first + count)) << first << " " << count << " " << i;
   }

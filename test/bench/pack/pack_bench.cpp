@@ -68,7 +68,7 @@ void load(benchmark::State &state, const MappedFile *file, const Rows16 &layout)
     Expected<Pages> to = Pages::allocate(totalBytes, "destination");
     if (!to || !status.ok())
       return state.SkipWithError("no memory or threads");
-    to->useHugePages();
+    useHugePages(to->data(), to->size());
     Transfer transfer = {file->bytes().data(), to->data(), totalBytes, layout, file};
     status = mover.run({&transfer, 1}, {});
     state.PauseTiming();

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The names of devices, and what runs on them now.
+#include "runtime/Device.h"
+
+#include <atomic>
+#include <chrono>
+
+namespace v4 {
+namespace {
+
+std::atomic<const char *> runningEntry{nullptr}, runningLaunch{nullptr};
+
+} // namespace
+
+uint64_t steadyNow() {
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+          .count());
+}
+
+void setCurrentEntry(const char *entry) {
+  runningEntry.store(entry);
+}
+
+void setCurrentLaunch(const char *launch) {
+  runningLaunch.store(launch, std::memory_order_relaxed);
+}
+
+const char *currentLaunch() {
+  static char text[512];
+  const char *entry = runningEntry.load(), *launch = runningLaunch.load();
+  size_t used = 0;
+  auto add = [&](const char *part) {
+    for (; *part && used + 1 < sizeof text; ++part)
+      text[used++] = *part;
+  };
+  if (entry && launch) {
+    add(entry);
+    add("/");
+    add(launch);
+  }
+  text[used] = '\0';
+  return text;
+}
+
+std::string targetNames(const fbs::Module &module) {
+  std::string found;
+  for (const fbs::Target *target : *module.targets())
+    found += concat(found.empty() ? "" : ", ", target->name()->string_view());
+  return found;
+}
+
+Expected<std::unique_ptr<Device>> openDevice(const fbs::Module &module, std::string_view name) {
+  if (name == "cpu")
+    return openCpu(module);
+  return misuse("device '", name, "' is unknown (accepted: cpu)");
+}
+
+} // namespace v4
