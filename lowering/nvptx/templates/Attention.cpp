@@ -133,7 +133,8 @@ SmallVector<Value> Attention::loadHeads(Value memory, Value row) {
   return numbers;
 }
 
-/// Logits of the set for the heads from `first` on. Every warp has two keys; behind the last one that one again, for logits that nobody reads.
+/// Logits of the set for the heads from `first` on. Every warp has two keys; behind the last one that one again, for
+/// logits that nobody reads.
 void Attention::multiply(Value first, Value count) {
   Value last = sub(count, index(1));
   SmallVector<Value> keys;

@@ -46,7 +46,8 @@ Value CacheRows::read(Value row, Value column, int64_t lanes) {
   while (part > 1 && !hasAlignedRows(memory, part * size))
     part /= 2;
   if (lanes == 1)
-    return vector::FromElementsOp::create(b, VectorType::get({1}, type.getElementType()), b.load(memory, {row, column}));
+    return vector::FromElementsOp::create(b, VectorType::get({1}, type.getElementType()),
+                                          b.load(memory, {row, column}));
   SmallVector<Value> elements;
   for (int64_t i = 0; i < lanes; i += part) {
     Value some = b.loadAligned(memory, {row, b.add(column, i)}, part);
@@ -107,7 +108,8 @@ void CacheRows::widen(Value row, Value unit, Value tile, Value to) {
       return quantized();
     b.when(b.compare(Pred::ult, column, b.index(form.quantized)), quantized, [&] {
       Value first = b.add(b.mul(b.sub(column, b.index(form.quantized)), 2), form.codeBytes());
-      Value numbers = vector::BitCastOp::create(b, VectorType::get({lanes}, b.getBF16Type()), read(row, first, 2 * lanes));
+      Value numbers =
+          vector::BitCastOp::create(b, VectorType::get({lanes}, b.getBF16Type()), read(row, first, 2 * lanes));
       put(b.widen(numbers), tile, to, column, lanes);
     });
   };

@@ -20,8 +20,8 @@ inline int64_t tileBytes(int64_t rows, int64_t width) {
   return rows * tileStride(width) * 4;
 }
 
-/// Four numbers of head `head` of a query [1, h, c] from column `column`, a multiple of four, on. Behind the last column
-/// that one again, for products with zeros of a tile.
+/// Four numbers of head `head` of a query [1, h, c] from column `column`, a multiple of four, on. Behind the last
+/// column that one again, for products with zeros of a tile.
 SmallVector<Value> loadQuery(BlockBuilder &b, Value query, Value head, Value column);
 /// The same of a row of a tile.
 SmallVector<Value> loadFour(BlockBuilder &b, Value tile, Value row, Value column);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Templates `top_k`, `index_top_k` and `merge_top_k` of GPUs: the best of a row of scores, of a row's index keys or a part
-// of them, and of the candidates of the parts.
+// Templates `top_k`, `index_top_k` and `merge_top_k` of GPUs: the best of a row of scores, of a row's index keys or a
+// part of them, and of the candidates of the parts.
 //
 // Scores pass in blocks, one for each thread, and are never kept: what may be among the k best goes to a list in shared
 // memory, in the order of columns. When the list is full, the k best of it stay, and the worst of those becomes the
-// bound for what follows. The k-th best is found by radix: four digits of eight bits, the keys that agree with the digits
-// so far counted in bins, a thread a bin. Keys are the scores as integers in the same order, NaN lowest. Bins are the only
-// thing that threads add to in any order, and they are integers.
+// bound for what follows. The k-th best is found by radix: four digits of eight bits, the keys that agree with the
+// digits so far counted in bins, a thread a bin. Keys are the scores as integers in the same order, NaN lowest. Bins are
+// the only thing that threads add to in any order, and they are integers.
 
 #include "lowering/nvptx/templates/Rows.h"
 
@@ -298,7 +298,8 @@ public:
         rows.widen(b.add(b.add(first, set), key), b.rem(i, units), tile, key);
       });
       b.barrier();
-      b.forThreads(groups * (kSet / kPair), [&](Value i) { multiply(b.div(i, kSet / kPair), b.rem(i, kSet / kPair), size); });
+      b.forThreads(groups * (kSet / kPair),
+                   [&](Value i) { multiply(b.div(i, kSet / kPair), b.rem(i, kSet / kPair), size); });
       b.barrier();
       b.forThreads(kSet, [&](Value key) {
         b.when(b.compare(Pred::ult, key, size), [&] {
