@@ -179,6 +179,8 @@ v4_status *v4_session_create(const v4_module *module, const v4_weights *weights,
   if (read.flags & ~uint32_t(V4_SESSION_POISON))
     return misuse("v4_session_create: unknown flags ", read.flags).release();
   sessionOptions.poison = read.flags & V4_SESSION_POISON;
+  sessionOptions.emuOrder = read.emu_order;
+  sessionOptions.emuRaces = read.emu_unchecked == 0;
   if (read.threads > 1024)
     return misuse("v4_session_create: ", read.threads, " threads are more than 1024").release();
   for (size_t i = 0; i != read.num_taps; ++i) {

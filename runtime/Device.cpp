@@ -53,7 +53,9 @@ std::string targetNames(const fbs::Module &module) {
 Expected<std::unique_ptr<Device>> openDevice(const fbs::Module &module, std::string_view name) {
   if (name == "cpu")
     return openCpu(module);
-  return misuse("device '", name, "' is unknown (accepted: cpu)");
+  if (name == "emu")
+    return openEmu(module);
+  return misuse("device '", name, "' is unknown (accepted: cpu, emu)");
 }
 
 } // namespace v4

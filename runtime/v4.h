@@ -65,7 +65,7 @@ typedef struct v4_module v4_module;
 
 typedef struct v4_module_options {
   size_t struct_size;
-  const char *device; /* NULL or "cpu" */
+  const char *device; /* NULL or "cpu"; "emu": the emulator of GPU kernels (docs/emulator.md) */
 } v4_module_options;
 
 /* Reads and verifies the module at `path` (docs/module-format.md) and prepares its code for the device. `options` may
@@ -190,6 +190,8 @@ typedef struct v4_session_options {
   const char *const *taps;
   size_t num_taps;
   const v4_observer *observer; /* copied; may be NULL */
+  uint64_t emu_order;          /* device emu: seed of the order in which threads run; changes no result of a right kernel */
+  uint32_t emu_unchecked;      /* device emu: 1 leaves out the checks for races and for reads of unwritten shared memory */
 } v4_session_options;
 
 /* Makes a session whose slots are empty: position 0, state zero. `options` may be NULL. */

@@ -61,7 +61,9 @@ ToolSpec toolSpec() {
       {"trace", "FILE", "output", "launches as a Chrome trace (JSON)"},
       {"expect", "F.npy", "checks", "compare the logits with these; exit 4 if --check fails (once per slot)", true},
       {"check", "RULE", "checks", "maxrel:X, or cosine:median=X[,share@Y=Z]: share of rows with cosine Y or more"},
-      {"device", "NAME", "run", "where to run (default cpu)", false, {"cpu"}},
+      {"device", "NAME", "run", "where to run: cpu (the default), or emu, GPU kernels on the CPU", false, {"cpu", "emu"}},
+      {"emu-order", "SEED", "run", "device emu: order in which the threads of a block run; does not change any result"},
+      {"emu-races", "on|off", "run", "device emu: check for races (default on); off is faster", false, {"on", "off"}},
       {"threads", "N", "run", "threads (default: one per CPU); does not change any result"},
       {"chunk", "S", "run", "at most S tokens per call of the module"},
   };
@@ -421,10 +423,12 @@ void stateFormula(void *, const char *name, uint64_t first, size_t count, float 
 struct Command {
   std::string module, weights, casePath;
   std::vector<std::vector<int32_t>> prompts; // by slot; empty where a file holds it
-  uint64_t generate = 0, threads = 0, chunk = 0, seed = 0;
+  uint64_t generate = 0, threads = 0, chunk = 0, seed = 0, emuOrder = 0;
   double temperature = 0, topP = 1;
   Rule rule;
   std::vector<std::string> taps;
+  std::string device = "cpu";
+  bool emuRaces = true;
 };
 
 /// Empty, or what is wrong with the combination or a value: exit 2.
@@ -461,7 +465,8 @@ std::string readCommand(const ParsedOptions &options, Command &command) {
   };
   for (const Number &number :
        {Number{"generate", &command.generate, 0, INT32_MAX}, Number{"threads", &command.threads, 1, 1024},
-        Number{"chunk", &command.chunk, 1, INT32_MAX}, Number{"seed", &command.seed, 0, UINT64_MAX}})
+        Number{"chunk", &command.chunk, 1, INT32_MAX}, Number{"seed", &command.seed, 0, UINT64_MAX},
+        Number{"emu-order", &command.emuOrder, 0, UINT64_MAX}})
     if (options.has(number.name) && (!parseUnsigned(options.get(number.name), *number.value) ||
                                      *number.value < number.low || *number.value > number.high))
       return concat("--", number.name, "=", options.get(number.name), " is not a whole number from ", number.low,
@@ -476,6 +481,12 @@ std::string readCommand(const ParsedOptions &options, Command &command) {
       return concat("--", name, " has no effect without --temperature above 0");
   if (options.has("check") && !parseRule(options.get("check"), command.rule))
     return concat("--check=", options.get("check"), " is neither maxrel:X nor cosine:median=X[,share@Y=Z]");
+  if (options.has("device"))
+    command.device = options.get("device");
+  for (const char *name : {"emu-order", "emu-races"})
+    if (options.has(name) && command.device != "emu")
+      return concat("--", name, " has no effect without --device=emu");
+  command.emuRaces = !options.has("emu-races") || options.get("emu-races") == "on";
   if (options.has("taps"))
     command.taps = splitList(options.get("taps"));
   for (size_t slot = 0; slot != options.all("tokens").size(); ++slot) {
@@ -540,7 +551,7 @@ public:
 
 private:
   Status loadModule() {
-    v4_module_options moduleOptions = {sizeof moduleOptions, "cpu"};
+    v4_module_options moduleOptions = {sizeof moduleOptions, command.device.c_str()};
     v4_module *loaded = nullptr;
     if (command.module == "-") {
       Expected<std::string> bytes = readStandardInput();
@@ -648,6 +659,8 @@ private:
     sessionOptions.taps = taps.data();
     sessionOptions.num_taps = taps.size();
     sessionOptions.observer = &observer;
+    sessionOptions.emu_order = command.emuOrder;
+    sessionOptions.emu_unchecked = command.emuRaces ? 0 : 1;
     v4_session *created = nullptr;
     V4_RETURN_IF_ERROR(take(v4_session_create(module.get(), weights.get(), &sessionOptions, &created)));
     session.reset(created);
