@@ -43,7 +43,7 @@ private:
   void findKeys();
   void expandHeads(Value first);
   void loadKeys(Value first, Value count);
-  void multiply(Value count);
+  void multiply(Value first, Value count);
   void weigh(Value count);
   SmallVector<Value> accumulate(Value count, ValueRange sums);
   void finish(Value first, ValueRange sums);
@@ -64,9 +64,9 @@ private:
   int64_t heads, width, group, passes;
   /// Keys from the window and the first of its rows that is seen; first and past-the-end key of this block.
   Value windowKeys, windowRow, begin, end;
-  /// Queries and keys of a set; logits, then weights [key, head]; by head: maximum, sum, and what the sums so far are to
+  /// Keys of a set; logits, then weights [key, head]; by head: maximum, sum, and what the sums so far are to
   /// be multiplied by.
-  Value queries, tile, logits, top, sum, shrink;
+  Value tile, logits, top, sum, shrink;
 };
 } // namespace
 
@@ -133,28 +133,22 @@ SmallVector<Value> Attention::loadHeads(Value memory, Value row) {
   return numbers;
 }
 
-/// Logits of the set. Every warp has two keys; behind the last one that one again, for logits that nobody reads.
-void Attention::multiply(Value count) {
+/// Logits of the set for the heads from `first` on. Every warp has two keys; behind the last one that one again, for
+/// logits that nobody reads.
+void Attention::multiply(Value first, Value count) {
   Value last = sub(count, index(1));
   SmallVector<Value> keys;
   for (int64_t i = 0; i < kKeys / kHeads; ++i)
     keys.push_back(min(add(mul(warp(), kKeys / kHeads), i), last));
   int64_t number = keys.size() * group;
   SmallVector<Value> sums(number, f32(0));
-  auto numbersOf = [&](Value memory, Value row, Value column) {
-    Value some = loadAligned(memory, {row, column}, 4);
-    SmallVector<Value> numbers;
-    for (int64_t i = 0; i < 4; ++i)
-      numbers.push_back(vector::ExtractOp::create(*this, some, i));
-    return numbers;
-  };
   sums = loop(mul(lane(), 4), index(llvm::alignTo(width, 4)), 4 * kWarp, sums, [&](Value column, ValueRange sums) {
     SmallVector<Value> next(sums);
     SmallVector<SmallVector<Value>> rows;
     for (Value key : keys)
-      rows.push_back(numbersOf(tile, key, column));
+      rows.push_back(loadFour(*this, tile, key, column));
     for (int64_t head = 0; head < group; ++head) {
-      SmallVector<Value> numbers = numbersOf(queries, index(head), column);
+      SmallVector<Value> numbers = loadQuery(*this, query, add(first, head), column);
       for (auto [i, row] : llvm::enumerate(rows))
         for (int64_t j = 0; j < 4; ++j)
           next[i * group + head] = fma(row[j], numbers[j], next[i * group + head]);
@@ -272,14 +266,6 @@ void Attention::finishEmpty() {
 }
 
 void Attention::expandHeads(Value first) {
-  int64_t columns = llvm::alignTo(width, 4);
-  forThreads(group * columns, [&](Value i) {
-    Value head = div(i, columns), column = rem(i, columns);
-    Value number = widen(load(query, {index(0), add(first, head), min(column, index(width - 1))}));
-    if (columns > width)
-      number = zeroIfNot(compare(Pred::ult, column, index(width)), number);
-    store(number, queries, {head, column});
-  });
   forThreads(group, [&](Value head) {
     store(f32(-std::numeric_limits<float>::infinity()), top, head);
     store(f32(0), sum, head);
@@ -289,7 +275,7 @@ void Attention::expandHeads(Value first) {
     Value count = min(sub(end, key), index(kKeys));
     loadKeys(key, count);
     barrier();
-    multiply(count);
+    multiply(first, count);
     barrier();
     weigh(count);
     barrier();
@@ -302,7 +288,6 @@ void Attention::expandHeads(Value first) {
 
 void Attention::expand() {
   findKeys();
-  queries = makeTile(*this, group, width);
   tile = makeTile(*this, kKeys, width);
   logits = shared({kKeys, kHeads}, getF32Type());
   for (Value *list : {&top, &sum, &shrink})
@@ -378,7 +363,8 @@ LogicalResult v4::expandBlockCombineAttention(KernelOp op, const GpuTarget &targ
 bool v4::selectBlockAttention(Operation *tile, const GpuTarget &target) {
   auto op = dyn_cast<SparseAttentionOp>(tile);
   // Rounding points belong to the order of the decomposition.
-  if (!op || op.getRounded() || op.getQuery().getType().getDimSize(0) != 1)
+  if (!op || op.getRounded() || op.getQuery().getType().getDimSize(0) != 1 ||
+      tileBytes(kKeys, op.getQuery().getType().getDimSize(2)) + (2 << 10) > kStaticSharedBytes)
     return false;
   KernelOp kernel = replaceByRowKernel(op, "attention");
   setAttentionAttributes(op, kernel);

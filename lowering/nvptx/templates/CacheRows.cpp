@@ -16,13 +16,38 @@ Value v4::makeTile(BlockBuilder &b, int64_t rows, int64_t width) {
   return b.shared({rows, tileStride(width)}, b.getF32Type());
 }
 
+SmallVector<Value> v4::loadFour(BlockBuilder &b, Value tile, Value row, Value column) {
+  SmallVector<Value> numbers;
+  Value four = b.loadAligned(tile, {row, column}, 4);
+  for (int64_t i = 0; i < 4; ++i)
+    numbers.push_back(vector::ExtractOp::create(b, four, i));
+  return numbers;
+}
+
+SmallVector<Value> v4::loadQuery(BlockBuilder &b, Value query, Value head, Value column) {
+  auto type = cast<MemRefType>(query.getType());
+  int64_t width = type.getDimSize(2);
+  Value zero = b.index(0);
+  SmallVector<Value> numbers;
+  if (width % 4 == 0 && hasAlignedRows(query, type.getElementTypeBitWidth() / 2)) {
+    Value four = b.widen(b.loadAligned(query, {zero, head, column}, 4));
+    for (int64_t i = 0; i < 4; ++i)
+      numbers.push_back(vector::ExtractOp::create(b, four, i));
+    return numbers;
+  }
+  for (int64_t i = 0; i < 4; ++i)
+    numbers.push_back(b.widen(b.load(query, {zero, head, b.min(b.add(column, i), b.index(width - 1))})));
+  return numbers;
+}
+
 Value CacheRows::read(Value row, Value column, int64_t lanes) {
   auto type = cast<MemRefType>(memory.getType());
   int64_t size = type.getElementTypeBitWidth() / 8, part = std::min(lanes, 16 / size);
   while (part > 1 && !hasAlignedRows(memory, part * size))
     part /= 2;
   if (lanes == 1)
-    return vector::FromElementsOp::create(b, VectorType::get({1}, type.getElementType()), b.load(memory, {row, column}));
+    return vector::FromElementsOp::create(b, VectorType::get({1}, type.getElementType()),
+                                          b.load(memory, {row, column}));
   SmallVector<Value> elements;
   for (int64_t i = 0; i < lanes; i += part) {
     Value some = b.loadAligned(memory, {row, b.add(column, i)}, part);
@@ -83,7 +108,8 @@ void CacheRows::widen(Value row, Value unit, Value tile, Value to) {
       return quantized();
     b.when(b.compare(Pred::ult, column, b.index(form.quantized)), quantized, [&] {
       Value first = b.add(b.mul(b.sub(column, b.index(form.quantized)), 2), form.codeBytes());
-      Value numbers = vector::BitCastOp::create(b, VectorType::get({lanes}, b.getBF16Type()), read(row, first, 2 * lanes));
+      Value numbers =
+          vector::BitCastOp::create(b, VectorType::get({lanes}, b.getBF16Type()), read(row, first, 2 * lanes));
       put(b.widen(numbers), tile, to, column, lanes);
     });
   };

@@ -15,6 +15,17 @@ int64_t tileStride(int64_t width);
 /// Makes a tile of `rows` rows of `width` columns.
 Value makeTile(BlockBuilder &b, int64_t rows, int64_t width);
 
+/// Bytes of such a tile.
+inline int64_t tileBytes(int64_t rows, int64_t width) {
+  return rows * tileStride(width) * 4;
+}
+
+/// Four numbers of head `head` of a query [1, h, c] from column `column`, a multiple of four, on. Behind the last
+/// column that one again, for products with zeros of a tile.
+SmallVector<Value> loadQuery(BlockBuilder &b, Value query, Value head, Value column);
+/// The same of a row of a tile.
+SmallVector<Value> loadFour(BlockBuilder &b, Value tile, Value row, Value column);
+
 /// A cache [N, c] of f32 or bf16, or of packed rows (CacheRow).
 class CacheRows {
 public:

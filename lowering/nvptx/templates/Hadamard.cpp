@@ -29,7 +29,8 @@ LogicalResult v4::expandBlockHadamard(KernelOp op, const GpuTarget &target) {
   ArrayRef<int64_t> shape = cast<MemRefType>(input.getType()).getShape();
   int64_t width = shape.back(), rows = 1, numbers = width / kWarp;
   if (width < kWarp || width > kMaxWidth || !llvm::isPowerOf2_64(width))
-    return op.emitOpError() << "expected a power of two from " << kWarp << " to " << kMaxWidth << " as width, found " << width;
+    return op.emitOpError() << "expected a power of two from " << kWarp << " to " << kMaxWidth
+                            << " as width, found " << width;
   for (int64_t size : shape.drop_back())
     rows *= size;
   BlockBuilder b(op);

@@ -29,6 +29,8 @@ KernelOp v4::replaceByRowKernel(Operation *op, StringRef name) {
   }
   auto kernel = KernelOp::create(b, op->getLoc(), op->getResultTypes(), b.getStringAttr(name), op->getOperands(), outs);
   kernel->setAttr("threads", b.getI64IntegerAttr(kRowThreads));
+  // Sums of all heads stay in registers.
+  kernel->setAttr("blocks_per_sm", b.getI64IntegerAttr(1));
   op->replaceAllUsesWith(kernel);
   return kernel;
 }

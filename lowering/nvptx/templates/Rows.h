@@ -26,10 +26,6 @@ LogicalResult expandBlockTopK(KernelOp op, const GpuTarget &target);
 LogicalResult expandBlockIndexTopK(KernelOp op, const GpuTarget &target);
 LogicalResult expandBlockMergeTopK(KernelOp op, const GpuTarget &target);
 
-
-
-
-
 /// Hadamard.cpp.
 bool selectBlockHadamard(Operation *op, const GpuTarget &target);
 LogicalResult expandBlockHadamard(KernelOp op, const GpuTarget &target);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Templates `top_k`, `index_top_k` and `merge_top_k` of GPUs: the best of a row of scores, of a row's index keys or a part
-// of them, and of the candidates of the parts.
+// Templates `top_k`, `index_top_k` and `merge_top_k` of GPUs: the best of a row of scores, of a row's index keys or a
+// part of them, and of the candidates of the parts.
 //
 // Scores pass in blocks, one for each thread, and are never kept: what may be among the k best goes to a list in shared
 // memory, in the order of columns. When the list is full, the k best of it stay, and the worst of those becomes the
-// bound for what follows. The k-th best is found by radix: four digits of eight bits, the keys that agree with the digits
-// so far counted in bins, a thread a bin. Keys are the scores as integers in the same order, NaN lowest. Bins are the only
-// thing that threads add to in any order, and they are integers.
+// bound for what follows. The k-th best is found by radix: four digits of eight bits, the keys that agree with the
+// digits so far counted in bins, a thread a bin. Keys are the scores as integers in the same order, NaN lowest. Bins are
+// the only thing that threads add to in any order, and they are integers.
 
 #include "lowering/nvptx/templates/Rows.h"
 
@@ -24,9 +24,20 @@ using Pred = arith::CmpIPredicate;
 constexpr int64_t kDigit = 8, kBins = int64_t(1) << kDigit;
 static_assert(kBins == kRowThreads);
 /// Candidates that the list has room for, at least.
-constexpr int64_t kCandidates = 4096;
+constexpr int64_t kCandidates = 2048;
+/// Keys of a set of index scores; keys and heads of a thread.
+constexpr int64_t kSet = 32, kPair = 2, kTile = 4;
 
 static int64_t sizeOf(Value memory, int64_t dim) { return cast<MemRefType>(memory.getType()).getDimSize(dim); }
+
+/// Room of the list, in candidates.
+static int64_t mostCandidates(int64_t k) {
+  return llvm::alignTo(std::max(kCandidates, 2 * k + kRowThreads), kRowThreads);
+}
+/// Bytes of shared memory that the list takes, with what goes with it.
+static int64_t listBytes(int64_t k) {
+  return 8 * mostCandidates(k) + 8 * kRowThreads;
+}
 
 namespace {
 /// The list of candidates. `count` and `bound`, the least key that may still be among the k best, are values that loops
@@ -40,7 +51,7 @@ public:
   /// At most `columns` scores pass.
   Candidates(BlockBuilder &b, int64_t k, int64_t columns) : b(b), k(k) {
     int64_t block = b.threads();
-    capacity = std::min(llvm::alignTo(std::max(kCandidates, 2 * k + block), block), llvm::alignTo(columns, block) + block);
+    capacity = std::min(mostCandidates(k), static_cast<int64_t>(llvm::alignTo(columns, block)) + block);
     keys = b.shared({capacity}, b.getI32Type());
     columnsOf = b.shared({capacity}, b.getI32Type());
     bins = b.shared({kBins}, b.getI32Type());
@@ -264,22 +275,13 @@ namespace {
 class IndexScores {
 public:
   IndexScores(BlockBuilder &b, Value query, Value weights, Value keys)
-      : b(b), heads(sizeOf(query, 1)), width(sizeOf(query, 2)), groups(llvm::divideCeil(heads, kTile)),
+      : b(b), query(query), heads(sizeOf(query, 1)), width(sizeOf(query, 2)), groups(llvm::divideCeil(heads, kTile)),
         rows(b, keys, width) {
-    queries = makeTile(b, groups * kTile, width);
     tile = makeTile(b, kSet, width);
     factors = b.shared({groups * kTile}, b.getF32Type());
     partial = b.shared({groups, kSet}, b.getF32Type());
     scores = b.shared({b.threads()}, b.getF32Type());
-    // Heads past the last one are 0, and have weight 0.
-    int64_t columns = llvm::alignTo(width, 4);
-    b.forThreads(groups * kTile * columns, [&](Value i) {
-      Value head = b.div(i, columns), column = b.rem(i, columns);
-      Value number = b.widen(b.load(query, {b.index(0), b.min(head, b.index(heads - 1)), b.min(column, b.index(width - 1))}));
-      Value has = arith::AndIOp::create(b, b.compare(Pred::ult, head, b.index(heads)),
-                                        b.compare(Pred::ult, column, b.index(width)));
-      b.store(b.zeroIfNot(has, number), queries, {head, column});
-    });
+    // Heads past the last one have weight 0.
     b.forThreads(groups * kTile, [&](Value head) {
       Value number = b.widen(b.load(weights, {b.index(0), b.min(head, b.index(heads - 1))}));
       b.store(b.zeroIfNot(b.compare(Pred::ult, head, b.index(heads)), number), factors, head);
@@ -296,7 +298,8 @@ public:
         rows.widen(b.add(b.add(first, set), key), b.rem(i, units), tile, key);
       });
       b.barrier();
-      b.forThreads(groups * (kSet / kPair), [&](Value i) { multiply(b.div(i, kSet / kPair), b.rem(i, kSet / kPair), size); });
+      b.forThreads(groups * (kSet / kPair),
+                   [&](Value i) { multiply(b.div(i, kSet / kPair), b.rem(i, kSet / kPair), size); });
       b.barrier();
       b.forThreads(kSet, [&](Value key) {
         b.when(b.compare(Pred::ult, key, size), [&] {
@@ -313,29 +316,24 @@ public:
   Value scores;
 
 private:
-  /// Keys of a set; keys and heads of a thread.
-  static constexpr int64_t kSet = 32, kPair = 2, kTile = 4;
-
   /// What heads of group `group` add to the scores of keys number `pair` and those 16 further. Keys behind the last one
   /// have its scores, which nobody reads.
   void multiply(Value group, Value pair, Value size) {
     SmallVector<Value> keys, sums(kPair * kTile, b.f32(0));
+    // Past the last head that one again.
+    auto headOf = [&](int64_t i) {
+      Value head = b.add(b.mul(group, kTile), i);
+      return heads % kTile ? b.min(head, b.index(heads - 1)) : head;
+    };
     for (int64_t i = 0; i < kPair; ++i)
       keys.push_back(b.min(b.add(pair, i * (kSet / kPair)), b.sub(size, b.index(1))));
-    auto numbersOf = [&](Value memory, Value row, Value column) {
-      Value some = b.loadAligned(memory, {row, column}, 4);
-      SmallVector<Value> numbers;
-      for (int64_t i = 0; i < 4; ++i)
-        numbers.push_back(vector::ExtractOp::create(b, some, i));
-      return numbers;
-    };
     sums = b.loop(b.index(0), b.index(llvm::alignTo(width, 4)), 4, sums, [&](Value column, ValueRange sums) {
       SmallVector<Value> next(sums);
       SmallVector<SmallVector<Value>> rows;
       for (Value key : keys)
-        rows.push_back(numbersOf(tile, key, column));
+        rows.push_back(loadFour(b, tile, key, column));
       for (int64_t head = 0; head < kTile; ++head) {
-        SmallVector<Value> numbers = numbersOf(queries, b.add(b.mul(group, kTile), head), column);
+        SmallVector<Value> numbers = loadQuery(b, query, headOf(head), column);
         for (int64_t i = 0; i < kPair; ++i)
           for (int64_t j = 0; j < 4; ++j)
             next[i * kTile + head] = b.fma(rows[i][j], numbers[j], next[i * kTile + head]);
@@ -353,9 +351,10 @@ private:
   }
 
   BlockBuilder &b;
+  Value query;
   int64_t heads, width, groups;
   CacheRows rows;
-  Value queries, tile, factors, partial;
+  Value tile, factors, partial;
 };
 } // namespace
 
@@ -441,7 +440,8 @@ LogicalResult v4::expandBlockMergeTopK(KernelOp op, const GpuTarget &target) {
 
 bool v4::selectBlockTopK(Operation *tile, const GpuTarget &target) {
   auto op = dyn_cast<TopKOp>(tile);
-  if (!op || op.getResult().getType().getDimSize(0) != 1 || !op.getScores().getType().getElementType().isF32())
+  if (!op || op.getResult().getType().getDimSize(0) != 1 || !op.getScores().getType().getElementType().isF32() ||
+      listBytes(op.getResult().getType().getDimSize(1)) > kStaticSharedBytes)
     return false;
   KernelOp kernel = replaceByRowKernel(op, "top_k");
   if (op.getPositions())
@@ -453,6 +453,11 @@ bool v4::selectBlockTopK(Operation *tile, const GpuTarget &target) {
 bool v4::selectBlockIndexTopK(Operation *tile, const GpuTarget &target) {
   auto op = dyn_cast<IndexTopKOp>(tile);
   if (!op || op.getRounded() || op.getResult().getType().getDimSize(0) != 1)
+    return false;
+  ArrayRef<int64_t> query = op.getQuery().getType().getShape();
+  int64_t bytes = listBytes(op.getResult().getType().getDimSize(1)) + tileBytes(kSet, query[2]) +
+                  4 * (llvm::alignTo(query[1], kTile) * (1 + kSet / kTile) + kRowThreads);
+  if (bytes > kStaticSharedBytes)
     return false;
   setIndexAttributes(op, replaceByRowKernel(op, "index_top_k"));
   op.erase();

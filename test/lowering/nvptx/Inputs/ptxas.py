@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Assembles the templates of products for every chip and compares what ptxas says with a table.
+"""Assembles templates for every chip and compares what ptxas says with a table.
 
     ptxas.py TABLE FOLDER PTXAS [--print]
 
-A line of TABLE: chip, registers, bytes of shared memory, then the arguments of products.py. No kernel may spill, have local
+A line of TABLE: chip, registers, bytes of shared memory, then the arguments of products.py or rows.py. No kernel may spill, have local
 memory or call anything. Registers may differ a little from one ptxas to the next: by more than 16, a loop has lost its
 loads in flight, or a value its place. --print writes the table as it is now.
 """
@@ -15,8 +15,9 @@ import sys
 
 
 def assemble(folder, chip, words, ptxas):
-    products = os.path.join(os.path.dirname(__file__), "products.py")
-    subprocess.run([sys.executable, products, folder, *words, "shape"], check=True)
+    script = "products.py" if words[0].endswith(("gemv", "gemm")) else "rows.py"
+    script = os.path.join(os.path.dirname(__file__), script)
+    subprocess.run([sys.executable, script, folder, *words, "shape"], check=True)
     nvvm = subprocess.run(["v4-opt", folder + "/kernel.mlir", "--v4-stage-kernels=target=nvptx:" + chip],
                           check=True, capture_output=True, text=True).stdout
     # Only the gpu.module, which upstream's tools know.

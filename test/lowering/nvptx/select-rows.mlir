@@ -1,0 +1,66 @@
+// RUN: v4-opt %s --split-input-file --v4-form-phases=target=nvptx:sm_90a --v4-select-templates=target=nvptx:sm_90a | FileCheck %s
+
+// Tiles of eight heads: one row occupies several blocks.
+// CHECK-LABEL: func.func @attention
+// CHECK: scf.forall {{.*}} = (0, 0) to (2, 16) step (1, 8)
+// CHECK: v4.kernel "attention" ins({{.*}}tensor<1x8x64xf32>, {{.*}}) {{.*}} {blocks_per_sm = 1 : i64, ratio = 4 : i64, scale = 1.250000e-01 : f32, selected, threads = 256 : i64, window = 16 : i64}
+func.func @attention(%q: tensor<2x16x64xf32>, %context: tensor<18x64xf32>, %sink: tensor<16xf32>, %positions: tensor<2xi32>,
+                     %span: tensor<2xi32>, %entries: tensor<64x64xf32>, %selected: tensor<2x8xi32>, %y: tensor<2x16x64xf32>) -> tensor<2x16x64xf32> {
+  %0 = v4.sparse_attention %q, %context, %sink, %positions, %span entries %entries ratio 4 selected %selected window 16 scale 0.125
+      : (tensor<2x16x64xf32>, tensor<18x64xf32>, tensor<16xf32>, tensor<2xi32>, tensor<2xi32>, tensor<64x64xf32>, tensor<2x8xi32>)
+      -> tensor<2x16x64xf32>
+  return %0 : tensor<2x16x64xf32>
+}
+
+// -----
+
+// Rounding points belong to the order of the decomposition.
+// CHECK-LABEL: func.func @rounded
+// CHECK-NOT: v4.kernel
+// CHECK: v4.sparse_attention {{.*}} rounded
+// CHECK-SAME: tensor<1x16x64xf32>
+func.func @rounded(%q: tensor<1x16x64xf32>, %ring: tensor<16x64xf32>, %sink: tensor<16xf32>, %positions: tensor<1xi32>,
+                   %span: tensor<2xi32>, %y: tensor<1x16x64xf32>) -> tensor<1x16x64xf32> {
+  %0 = v4.sparse_attention %q, %ring, %sink, %positions, %span window 16 scale 0.125 rounded
+      : (tensor<1x16x64xf32>, tensor<16x64xf32>, tensor<16xf32>, tensor<1xi32>, tensor<2xi32>) -> tensor<1x16x64xf32>
+  return %0 : tensor<1x16x64xf32>
+}
+
+// -----
+
+// A row of keys that shared memory does not hold keeps its decomposition.
+// CHECK-LABEL: func.func @wide
+// CHECK-NOT: v4.kernel
+func.func @wide(%q: tensor<1x8x1024xf32>, %ring: tensor<16x1024xf32>, %sink: tensor<8xf32>, %positions: tensor<1xi32>,
+                %span: tensor<2xi32>, %y: tensor<1x8x1024xf32>) -> tensor<1x8x1024xf32> {
+  %0 = v4.sparse_attention %q, %ring, %sink, %positions, %span window 16 scale 0.125
+      : (tensor<1x8x1024xf32>, tensor<16x1024xf32>, tensor<8xf32>, tensor<1xi32>, tensor<2xi32>) -> tensor<1x8x1024xf32>
+  return %0 : tensor<1x8x1024xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func.func @lists
+// CHECK: v4.kernel "index_top_k" {{.*}} {blocks_per_sm = 1 : i64, ratio = 4 : i64, scale = 1.250000e-01 : f32, threads = 256 : i64}
+// CHECK: v4.kernel "top_k" {{.*}} {blocks_per_sm = 1 : i64, ratio = 4 : i64, threads = 256 : i64}
+// CHECK: v4.kernel "top_k" {{.*}} {blocks_per_sm = 1 : i64, threads = 256 : i64}
+func.func @lists(%q: tensor<4x2x32xf32>, %weights: tensor<4x2xf32>, %keys: tensor<64x32xf32>, %positions: tensor<4xi32>,
+                 %scores: tensor<4x64xf32>, %a: tensor<4x8xi32>, %b: tensor<4x8xi32>, %c: tensor<4x6xi32>) -> (tensor<4x8xi32>, tensor<4x8xi32>, tensor<4x6xi32>) {
+  %0 = v4.index_top_k %q, %weights, %keys, %positions ratio 4 scale 0.125
+      : (tensor<4x2x32xf32>, tensor<4x2xf32>, tensor<64x32xf32>, tensor<4xi32>) -> tensor<4x8xi32>
+  %1 = v4.top_k %scores visible %positions ratio 4 : (tensor<4x64xf32>, tensor<4xi32>) -> tensor<4x8xi32>
+  %2 = v4.top_k %scores : (tensor<4x64xf32>) -> tensor<4x6xi32>
+  return %0, %1, %2 : tensor<4x8xi32>, tensor<4x8xi32>, tensor<4x6xi32>
+}
+
+// -----
+
+// A row of less than a warp keeps its decomposition.
+// CHECK-LABEL: func.func @hadamard
+// CHECK: v4.kernel "hadamard"
+// CHECK-NOT: v4.kernel
+func.func @hadamard(%x: tensor<1x2x32xf32>, %y: tensor<1x2x16xf32>, %a: tensor<1x2x32xf32>, %b: tensor<1x2x16xf32>) -> (tensor<1x2x32xf32>, tensor<1x2x16xf32>) {
+  %0 = v4.hadamard %x : (tensor<1x2x32xf32>) -> tensor<1x2x32xf32>
+  %1 = v4.hadamard %y : (tensor<1x2x16xf32>) -> tensor<1x2x16xf32>
+  return %0, %1 : tensor<1x2x32xf32>, tensor<1x2x16xf32>
+}
