@@ -175,8 +175,8 @@ static SmallVector<Value> activations(Emit &e, Value x, Value weight) {
   return parts;
 }
 
-/// y = x times a stored weight. The even and the odd columns of x are copied for fp4: those of some rows at a time, which
-/// a workgroup's stack has room for.
+/// y = x times a stored weight. The even and the odd columns of x are copied for fp4: those of some rows at a time,
+/// which a workgroup's stack has room for.
 static Value linearRows(Emit &e, Value x, Value weight, Value scale, Value y) {
   constexpr int64_t kMostActivations = 128 * 1024;
   int64_t rows = sizeOf(x, 0), inner = sizeOf(x, 1), outer = sizeOf(y, 1), block = rows;

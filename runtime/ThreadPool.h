@@ -24,8 +24,8 @@ public:
   /// `threads` counts the caller of run(). V4_ENVIRONMENT when the system gives no more threads.
   Status start(uint32_t threads);
 
-  /// Calls function(bindings, w) for every w below `workgroups`, each exactly once, in no fixed order. Every thread begins
-  /// with a range of its own, in order, since neighbours read neighbouring memory, and then helps the others.
+  /// Calls function(bindings, w) for every w below `workgroups`, each exactly once, in no fixed order. Every thread
+  /// begins with a range of its own, in order, since neighbours read neighbouring memory, and then helps the others.
   void run(KernelFunction function, void *const *bindings, uint32_t workgroups);
 
   /// CPUs that this process may use.

@@ -79,7 +79,8 @@ private:
   int64_t tileGroups(int64_t rows) const;
   void prepare(int64_t rows, int64_t columns);
   void product(ArrayRef<Value> inputs, ArrayRef<Value> outputs, const PackedWeight &weight, const Next *next = nullptr);
-  void block(ArrayRef<Value> inputs, const PackedWeight &weight, Value number, int64_t lines, const Next *next = nullptr);
+  void block(ArrayRef<Value> inputs, const PackedWeight &weight, Value number, int64_t lines,
+             const Next *next = nullptr);
   /// Lines that are asked for ahead.
   int64_t aheadLines() const { return std::clamp<int64_t>(kInner / PackedWeight::perLine(format), 16, 32); }
   void tile(const Tile &tile, const PackedWeight &weight, Value number, int64_t lines);
@@ -342,8 +343,8 @@ void Gemv::grouped() {
     return arith::IndexCastOp::create(*this, getIndexType(), number);
   };
   auto rowOf = [&](Value expert) {
-    return PackedWeight(*this, tableRow(*this, inputs[1], expert), scaled ? tableRow(*this, inputs[2], expert) : Value(),
-                        target);
+    Value row = tableRow(*this, inputs[1], expert);
+    return PackedWeight(*this, row, scaled ? tableRow(*this, inputs[2], expert) : Value(), target);
   };
   int64_t count = cast<MemRefType>(experts.getType()).getDimSize(0);
   Value last = index(tokens - 1);
