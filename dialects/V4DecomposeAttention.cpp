@@ -333,8 +333,9 @@ Results IndexTopKOp::decomposeOperation(OpBuilder &b) {
   return e.repeat(sizeOf(getQuery(), 0), e.empty(shapeOf(getResult()), e.getI32Type()), [&](OpFoldResult s, ValueRange iter) {
     Value query = e.slice(getQuery(), {s, zero, zero}, {1, heads, width});
     Value weights = e.slice(getWeights(), {s, zero}, {1, heads}), position = e.slice(getPositions(), {s}, {1});
-    Value visible = visibleEntries(e, e.at(getPositions(), s), getRatio(), keys);
-    Value scores = e.loop(e.index(0), visible, part, e.empty({1, keys}, element), [&](Value first, ValueRange scores) {
+    // Parts that the row does not see are left out; one part alone needs no loop.
+    Value end = part == keys ? e.index(keys) : visibleEntries(e, e.at(getPositions(), s), getRatio(), keys);
+    Value scores = e.loop(e.index(0), end, part, e.empty({1, keys}, element), [&](Value first, ValueRange scores) {
       Value some = e.slice(getKeys(), {first, zero}, {part, sizeOf(getKeys(), 1)});
       auto op = IndexScoresOp::create(e, RankedTensorType::get({1, part}, element), query, weights, some, position,
                                       first, getRatioAttr(), getScaleAttr(), getRoundedAttr());
