@@ -74,6 +74,11 @@ public:
       const fbs::Kernel &kernel = *selected->kernels()->Get(i);
       std::vector<Phase> &phases = kernels.emplace_back();
       for (const fbs::Phase *phase : *kernel.phases()) {
+        const fbs::Dim3 *cluster = phase->cluster();
+        bool isCluster = cluster && (cluster->x() != 1 || cluster->y() != 1 || cluster->z() != 1);
+        if (isCluster || phase->cooperative() || phase->programmatic())
+          return invalid("kernel '", kernel.name()->string_view(), "' wants a cluster, cooperative or programmatic launch, ",
+                         "which device 'emu' does not have");
         Expected<void *> address = symbol(kernel, *phase);
         V4_RETURN_IF_ERROR(address);
         phases.push_back({reinterpret_cast<v4_emu_entry>(*address), phase});

@@ -294,8 +294,27 @@ private:
         if (onCpu && ((phase.block() && !isOne(*phase.block())) || (phase.cluster() && !isOne(*phase.cluster())) ||
                       phase.shared_bytes() || phase.cooperative() || phase.programmatic()))
           return bad(inner, "a workgroup on a CPU has one thread and no shared memory");
+        if (!onCpu)
+          V4_RETURN_IF_ERROR(checkGpuLaunch(inner, phase));
       }
     }
+    return {};
+  }
+
+  /// What every GPU can launch.
+  static Status checkGpuLaunch(const std::string &where, const fbs::Phase &phase) {
+    constexpr uint64_t maxThreads = 1024;
+    constexpr uint32_t maxPlane = 65535, maxShared = 227 << 10;
+    if (!phase.block())
+      return bad(where, "it has no block");
+    const fbs::Dim3 &block = *phase.block(), &grid = *phase.grid();
+    uint64_t threads = uint64_t(block.x()) * block.y();
+    if (threads > maxThreads || threads * block.z() > maxThreads)
+      return bad(where, "block ", block.x(), "x", block.y(), "x", block.z(), " has more than ", maxThreads, " threads");
+    if (grid.x() > INT32_MAX || grid.y() > maxPlane || grid.z() > maxPlane)
+      return bad(where, "grid ", grid.x(), "x", grid.y(), "x", grid.z(), " exceeds ", INT32_MAX, "x", maxPlane, "x", maxPlane);
+    if (phase.shared_bytes() > maxShared)
+      return bad(where, phase.shared_bytes(), " bytes of shared memory are more than ", maxShared);
     return {};
   }
 

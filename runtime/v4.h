@@ -203,7 +203,11 @@ V4_API void v4_session_free(v4_session *session);
 /* In every call below that takes a slot, V4_MISUSE when the session has no such slot; 0 or NULL where no status is
  * returned. Other slots are never changed. */
 
-/* Empties a slot. */
+/* A device may fail while it runs (the emulator when it finds a fault, a device that is lost): append and step then give
+ * V4_ENVIRONMENT, and the slots that they were for keep position and logits and take no tokens until they are emptied or
+ * loaded. */
+
+/* Empties a slot. V4_ENVIRONMENT when the device cannot. */
 V4_API v4_status *v4_session_reset(v4_session *session, uint32_t slot);
 
 /* Number of tokens so far. */
