@@ -11,8 +11,9 @@ Substitutions, besides lit's own:
     %llvm_lib_dir  LLVM's libraries (libmlir_c_runner_utils and its like)
     %shlibext      .so
     %source_dir    the source tree; %build_dir the build tree
-Features: `long` (with --param long=1, as ctest has it) for tests of a minute or more; `avx512vbmi`, `avx512bf16` where the CPU has
-them; `ptxas` where NVIDIA's assembler is found (%ptxas; V4_PTXAS names it); `asan`, `coverage` for what such builds cannot run.
+Features: `long` (with --param long=1, as ctest has it) for tests of a minute or more; `nightly` (--param nightly=1) for those
+of several; `avx512vbmi`, `avx512bf16` where the CPU has them; `ptxas` where NVIDIA's assembler is found (%ptxas; V4_PTXAS
+names it); `asan`, `coverage` for what such builds cannot run.
 """
 
 import os
@@ -48,6 +49,8 @@ config.substitutions.extend([
 
 if lit_config.params.get("long", "") == "1":
     config.available_features.add("long")
+if lit_config.params.get("nightly", "") == "1":
+    config.available_features.add("nightly")
 # Instruction sets of this machine that tests of kernel templates execute, in LLVM's spelling.
 with open("/proc/cpuinfo") as cpuinfo:
     flags = next((line for line in cpuinfo if line.startswith("flags")), "").split()
