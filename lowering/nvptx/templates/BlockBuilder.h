@@ -30,7 +30,7 @@ public:
   Value warp() { return warpId; }
   Value lane() { return laneId; }
   void barrier() { gpu::BarrierOp::create(*this); }
-  /// The same for a warp. Loads before it are not moved behind it: they are under way together.
+  /// The same for a warp. On sm_80 loads before it stay there; later chips move loads of read-only arguments across it.
   void warpBarrier();
   /// `body` for 0 .. count-1, the numbers dealt out to the threads one after another.
   void forThreads(Value count, function_ref<void(Value)> body) { loop(threadId, count, threads(), body); }
