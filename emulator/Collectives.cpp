@@ -320,147 +320,144 @@ void warpSync(uint32_t mask, const v4_emu_site *site) {
   thisWorker().warpSync(mask, site);
 }
 
-uint64_t shuffle(uint32_t mask, uint32_t value, uint32_t offset, uint32_t clamp, uint32_t kind, const v4_emu_site *site) {
+/// The lane `self` meets the others of `mask`; the last one to arrive runs `body` for all, with the lanes' arguments.
+template <typename Lane, typename Body>
+void together(uint32_t mask, const v4_emu_site *site, Lane &self, Body body) {
   Worker &worker = thisWorker();
-  Shuffle self{value, offset, clamp, 0};
   Meeting *meeting = worker.meet(mask, site, &self);
   if (!meeting)
-    return self.result;
-  uint32_t bad = ~0u, badSource = 0;
-  forLanes(meeting->mask, [&](uint32_t lane) {
-    Shuffle &s = *static_cast<Shuffle *>(meeting->arguments[lane]);
-    uint32_t segment = s.clamp >> 8 & 31, bound = s.clamp & 31, by = s.offset & 31;
-    uint32_t last = (lane & segment) | (bound & ~segment), first = lane & segment;
-    int32_t source = 0;
-    bool inside = false;
-    switch (kind) {
-    case V4_EMU_BUTTERFLY:
-      source = int32_t(lane ^ by);
-      inside = source <= int32_t(last);
-      break;
-    case V4_EMU_UP:
-      source = int32_t(lane) - int32_t(by);
-      inside = source >= int32_t(last);
-      break;
-    case V4_EMU_DOWN:
-      source = int32_t(lane + by);
-      inside = source <= int32_t(last);
-      break;
-    default:
-      source = int32_t(first | (by & ~segment));
-      inside = source <= int32_t(last);
-    }
-    if (!inside)
-      source = int32_t(lane);
-    if (!(meeting->mask >> source & 1)) {
-      bad = lane;
-      badSource = uint32_t(source);
-      return;
-    }
-    s.result = static_cast<Shuffle *>(meeting->arguments[source])->value | uint64_t(inside) << 32;
-  });
-  if (bad != ~0u)
-    worker.fault(site, "divergent: lane %u reads lane %u, which does not take part (lane mask 0x%08x)", bad, badSource, meeting->mask);
+    return;
+  body(*meeting);
   worker.release(meeting);
+}
+
+uint64_t shuffle(uint32_t mask, uint32_t value, uint32_t offset, uint32_t clamp, uint32_t kind, const v4_emu_site *site) {
+  Shuffle self{value, offset, clamp, 0};
+  together(mask, site, self, [&](Meeting &meeting) {
+    uint32_t bad = ~0u, badSource = 0;
+    forLanes(meeting.mask, [&](uint32_t lane) {
+      Shuffle &s = *static_cast<Shuffle *>(meeting.arguments[lane]);
+      uint32_t segment = s.clamp >> 8 & 31, bound = s.clamp & 31, by = s.offset & 31;
+      uint32_t last = (lane & segment) | (bound & ~segment), first = lane & segment;
+      int32_t source = 0;
+      bool inside = false;
+      switch (kind) {
+      case V4_EMU_BUTTERFLY:
+        source = int32_t(lane ^ by);
+        inside = source <= int32_t(last);
+        break;
+      case V4_EMU_UP:
+        source = int32_t(lane) - int32_t(by);
+        inside = source >= int32_t(last);
+        break;
+      case V4_EMU_DOWN:
+        source = int32_t(lane + by);
+        inside = source <= int32_t(last);
+        break;
+      default:
+        source = int32_t(first | (by & ~segment));
+        inside = source <= int32_t(last);
+      }
+      if (!inside)
+        source = int32_t(lane);
+      if (!(meeting.mask >> source & 1)) {
+        bad = lane;
+        badSource = uint32_t(source);
+        return;
+      }
+      s.result = static_cast<Shuffle *>(meeting.arguments[source])->value | uint64_t(inside) << 32;
+    });
+    if (bad != ~0u)
+      thisWorker().fault(site, "divergent: lane %u reads lane %u, which does not take part (lane mask 0x%08x)", bad,
+                         badSource, meeting.mask);
+  });
   return self.result;
 }
 
 uint32_t vote(uint32_t mask, uint32_t predicate, uint32_t kind, const v4_emu_site *site) {
-  Worker &worker = thisWorker();
   Lane32 self{predicate, 0};
-  Meeting *meeting = worker.meet(mask, site, &self);
-  if (!meeting)
-    return self.result;
-  uint32_t ballot = 0, all = meeting->mask;
-  forLanes(all, [&](uint32_t lane) {
-    ballot |= uint32_t(static_cast<Lane32 *>(meeting->arguments[lane])->value != 0) << lane;
+  together(mask, site, self, [&](Meeting &meeting) {
+    uint32_t ballot = 0, all = meeting.mask;
+    forLanes(all, [&](uint32_t lane) {
+      ballot |= uint32_t(static_cast<Lane32 *>(meeting.arguments[lane])->value != 0) << lane;
+    });
+    uint32_t result = kind == V4_EMU_ANY   ? ballot != 0
+                      : kind == V4_EMU_ALL ? ballot == all
+                      : kind == V4_EMU_UNIFORM ? ballot == 0 || ballot == all
+                                               : ballot;
+    forLanes(all, [&](uint32_t lane) { static_cast<Lane32 *>(meeting.arguments[lane])->result = result; });
   });
-  uint32_t result = kind == V4_EMU_ANY   ? ballot != 0
-                    : kind == V4_EMU_ALL ? ballot == all
-                    : kind == V4_EMU_UNIFORM ? ballot == 0 || ballot == all
-                                             : ballot;
-  forLanes(all, [&](uint32_t lane) { static_cast<Lane32 *>(meeting->arguments[lane])->result = result; });
-  worker.release(meeting);
   return self.result;
 }
 
 uint64_t match(uint32_t mask, uint64_t value, uint32_t all, const v4_emu_site *site) {
-  Worker &worker = thisWorker();
   Lane64 self{value, 0};
-  Meeting *meeting = worker.meet(mask, site, &self);
-  if (!meeting)
-    return self.result;
-  uint32_t lanes = meeting->mask;
-  forLanes(lanes, [&](uint32_t lane) {
-    auto *mine = static_cast<Lane64 *>(meeting->arguments[lane]);
-    uint32_t equal = 0;
-    forLanes(lanes, [&](uint32_t other) {
-      equal |= uint32_t(static_cast<Lane64 *>(meeting->arguments[other])->value == mine->value) << other;
+  together(mask, site, self, [&](Meeting &meeting) {
+    uint32_t lanes = meeting.mask;
+    forLanes(lanes, [&](uint32_t lane) {
+      auto *mine = static_cast<Lane64 *>(meeting.arguments[lane]);
+      uint32_t equal = 0;
+      forLanes(lanes, [&](uint32_t other) {
+        equal |= uint32_t(static_cast<Lane64 *>(meeting.arguments[other])->value == mine->value) << other;
+      });
+      mine->result = all ? (equal == lanes ? lanes | uint64_t(1) << 32 : 0) : equal;
     });
-    mine->result = all ? (equal == lanes ? lanes | uint64_t(1) << 32 : 0) : equal;
   });
-  worker.release(meeting);
   return self.result;
 }
 
 uint32_t redux(uint32_t mask, uint32_t value, uint32_t kind, const v4_emu_site *site) {
-  Worker &worker = thisWorker();
   Lane32 self{value, 0};
-  Meeting *meeting = worker.meet(mask, site, &self);
-  if (!meeting)
-    return self.result;
-  bool first = true;
-  uint32_t result = 0;
-  forLanes(meeting->mask, [&](uint32_t lane) {
-    uint32_t v = static_cast<Lane32 *>(meeting->arguments[lane])->value;
-    if (first) {
-      result = v;
-      first = false;
-      return;
-    }
-    switch (kind) {
-    case V4_EMU_ADD:
-      result += v;
-      break;
-    case V4_EMU_AND:
-      result &= v;
-      break;
-    case V4_EMU_OR:
-      result |= v;
-      break;
-    case V4_EMU_XOR:
-      result ^= v;
-      break;
-    case V4_EMU_MAX:
-      result = uint32_t(std::max(int32_t(result), int32_t(v)));
-      break;
-    case V4_EMU_MIN:
-      result = uint32_t(std::min(int32_t(result), int32_t(v)));
-      break;
-    case V4_EMU_UMAX:
-      result = std::max(result, v);
-      break;
-    default:
-      result = std::min(result, v);
-    }
+  together(mask, site, self, [&](Meeting &meeting) {
+    bool first = true;
+    uint32_t result = 0;
+    forLanes(meeting.mask, [&](uint32_t lane) {
+      uint32_t v = static_cast<Lane32 *>(meeting.arguments[lane])->value;
+      if (first) {
+        result = v;
+        first = false;
+        return;
+      }
+      switch (kind) {
+      case V4_EMU_ADD:
+        result += v;
+        break;
+      case V4_EMU_AND:
+        result &= v;
+        break;
+      case V4_EMU_OR:
+        result |= v;
+        break;
+      case V4_EMU_XOR:
+        result ^= v;
+        break;
+      case V4_EMU_MAX:
+        result = uint32_t(std::max(int32_t(result), int32_t(v)));
+        break;
+      case V4_EMU_MIN:
+        result = uint32_t(std::min(int32_t(result), int32_t(v)));
+        break;
+      case V4_EMU_UMAX:
+        result = std::max(result, v);
+        break;
+      default:
+        result = std::min(result, v);
+      }
+    });
+    forLanes(meeting.mask, [&](uint32_t lane) { static_cast<Lane32 *>(meeting.arguments[lane])->result = result; });
   });
-  forLanes(meeting->mask, [&](uint32_t lane) { static_cast<Lane32 *>(meeting->arguments[lane])->result = result; });
-  worker.release(meeting);
   return self.result;
 }
 
 uint64_t elect(uint32_t mask, const v4_emu_site *site) {
-  Worker &worker = thisWorker();
   Lane64 self{0, 0};
-  Meeting *meeting = worker.meet(mask, site, &self);
-  if (!meeting)
-    return self.result;
-  // The manual leaves open which lane it is; hardware takes the lowest.
-  uint32_t leader = uint32_t(std::countr_zero(meeting->mask));
-  forLanes(meeting->mask, [&](uint32_t lane) {
-    static_cast<Lane64 *>(meeting->arguments[lane])->result = leader | uint64_t(lane == leader) << 32;
+  together(mask, site, self, [&](Meeting &meeting) {
+    // The manual leaves open which lane it is; hardware takes the lowest.
+    uint32_t leader = uint32_t(std::countr_zero(meeting.mask));
+    forLanes(meeting.mask, [&](uint32_t lane) {
+      static_cast<Lane64 *>(meeting.arguments[lane])->result = leader | uint64_t(lane == leader) << 32;
+    });
   });
-  worker.release(meeting);
   return self.result;
 }
 
@@ -468,11 +465,7 @@ void mma(const void *a, const void *b, const void *c, void *d, uint32_t k, uint3
   Worker &worker = thisWorker();
   requireWholeWarp(worker, site);
   Mma self{a, b, c, d};
-  Meeting *meeting = worker.meet(~0u, site, &self);
-  if (!meeting)
-    return;
-  multiply(*meeting, k, types);
-  worker.release(meeting);
+  together(~0u, site, self, [&](Meeting &meeting) { multiply(meeting, k, types); });
 }
 
 /// Lane 8 j + r gives the address of row r of matrix j: 16 bytes, which count as its access.
@@ -489,21 +482,19 @@ void ldmatrix(const void *row, void *out, uint32_t count, uint32_t transposed, c
   requireWholeWarp(worker, site);
   MatrixRow self{static_cast<char *>(const_cast<void *>(row)), static_cast<uint32_t *>(out)};
   checkRow(worker, self.row, count, V4_EMU_READ, site);
-  Meeting *meeting = worker.meet(~0u, site, &self);
-  if (!meeting)
-    return;
-  for (uint32_t lane = 0; lane != 32; ++lane) {
-    auto *mine = static_cast<MatrixRow *>(meeting->arguments[lane]);
-    for (uint32_t j = 0; j != count; ++j) {
-      uint16_t pair[2];
-      for (uint32_t half = 0; half != 2; ++half) {
-        uint32_t r = transposed ? lane % 4 * 2 + half : lane / 4, c = transposed ? lane / 4 : lane % 4 * 2 + half;
-        std::memcpy(&pair[half], static_cast<MatrixRow *>(meeting->arguments[8 * j + r])->row + 2 * c, 2);
+  together(~0u, site, self, [&](Meeting &meeting) {
+    for (uint32_t lane = 0; lane != 32; ++lane) {
+      auto *mine = static_cast<MatrixRow *>(meeting.arguments[lane]);
+      for (uint32_t j = 0; j != count; ++j) {
+        uint16_t pair[2];
+        for (uint32_t half = 0; half != 2; ++half) {
+          uint32_t r = transposed ? lane % 4 * 2 + half : lane / 4, c = transposed ? lane / 4 : lane % 4 * 2 + half;
+          std::memcpy(&pair[half], static_cast<MatrixRow *>(meeting.arguments[8 * j + r])->row + 2 * c, 2);
+        }
+        std::memcpy(mine->registers + j, pair, 4);
       }
-      std::memcpy(mine->registers + j, pair, 4);
     }
-  }
-  worker.release(meeting);
+  });
 }
 
 void stmatrix(void *row, const void *in, uint32_t count, uint32_t transposed, const v4_emu_site *site) {
@@ -511,21 +502,19 @@ void stmatrix(void *row, const void *in, uint32_t count, uint32_t transposed, co
   requireWholeWarp(worker, site);
   MatrixRow self{static_cast<char *>(row), static_cast<uint32_t *>(const_cast<void *>(in))};
   checkRow(worker, self.row, count, V4_EMU_WRITE, site);
-  Meeting *meeting = worker.meet(~0u, site, &self);
-  if (!meeting)
-    return;
-  for (uint32_t lane = 0; lane != 32; ++lane) {
-    auto *mine = static_cast<MatrixRow *>(meeting->arguments[lane]);
-    for (uint32_t j = 0; j != count; ++j) {
-      uint16_t pair[2];
-      std::memcpy(pair, mine->registers + j, 4);
-      for (uint32_t half = 0; half != 2; ++half) {
-        uint32_t r = transposed ? lane % 4 * 2 + half : lane / 4, c = transposed ? lane / 4 : lane % 4 * 2 + half;
-        std::memcpy(static_cast<MatrixRow *>(meeting->arguments[8 * j + r])->row + 2 * c, &pair[half], 2);
+  together(~0u, site, self, [&](Meeting &meeting) {
+    for (uint32_t lane = 0; lane != 32; ++lane) {
+      auto *mine = static_cast<MatrixRow *>(meeting.arguments[lane]);
+      for (uint32_t j = 0; j != count; ++j) {
+        uint16_t pair[2];
+        std::memcpy(pair, mine->registers + j, 4);
+        for (uint32_t half = 0; half != 2; ++half) {
+          uint32_t r = transposed ? lane % 4 * 2 + half : lane / 4, c = transposed ? lane / 4 : lane % 4 * 2 + half;
+          std::memcpy(static_cast<MatrixRow *>(meeting.arguments[8 * j + r])->row + 2 * c, &pair[half], 2);
+        }
       }
     }
-  }
-  worker.release(meeting);
+  });
 }
 
 void copyAsync(void *to, const void *from, uint32_t sourceBytes, const v4_emu_site *site) {

@@ -2,6 +2,7 @@
 // v4-split-reductions: keys of attention and indexer, and columns of hyper-connections, become parts when rows are few.
 
 #include "lowering/Passes.h"
+#include "lowering/nvptx/templates/Rows.h"
 #include "lowering/templates/KernelBuilder.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -39,7 +40,7 @@ namespace {
 /// Builds phases in front of an op.
 class PhaseBuilder : ImplicitLocOpBuilder {
 public:
-  explicit PhaseBuilder(Operation *op) : ImplicitLocOpBuilder(op->getLoc(), op), op(op) {}
+  PhaseBuilder(Operation *op, bool isGpu) : ImplicitLocOpBuilder(op->getLoc(), op), op(op), isGpu(isGpu) {}
 
   Value zero() { return arith::ConstantIndexOp::create(*this, 0); }
   Value empty(ArrayRef<int64_t> shape, Type element) { return tensor::EmptyOp::create(*this, shape, element); }
@@ -92,6 +93,8 @@ public:
       tiles.push_back(slice(out, ids, steps));
     auto kernel = KernelOp::create(*this, ValueRange(tiles).getTypes(), name, inputs(ids), tiles);
     setAttributes(kernel);
+    if (isGpu)
+      setBlock(kernel, kRowThreads);
     setInsertionPointToStart(forall.getTerminator().getBody());
     for (auto [tile, out, result] : llvm::zip(tiles, forall.getRegionIterArgs(), kernel.getResults())) {
       auto part = tile.getDefiningOp<tensor::ExtractSliceOp>();
@@ -103,10 +106,14 @@ public:
 
 private:
   Operation *op;
+  bool isGpu;
 };
 
 struct SplitReductionsPass : v4::impl::SplitReductionsPassBase<SplitReductionsPass> {
+  using SplitReductionsPassBase::SplitReductionsPassBase;
+
   void runOnOperation() override {
+    isGpu = findGpuTarget(target);
     SmallVector<Operation *> ops;
     getOperation()->walk([&](Operation *op) {
       // Rounding points belong to the order of the decomposition.
@@ -135,16 +142,17 @@ private:
     return inputs;
   }
 
-  static void splitMix(HcPreOp op) {
+  void splitMix(HcPreOp op) {
     ArrayRef<int64_t> shape = shapeOf(op.getStreams());
     int64_t rows = shape[0], streams = shape[1], width = shape[2], products = shapeOf(op.getFn())[0];
-    if (rows >= kManyRows || width % kVector)
+    // GPUs have no template for the parts.
+    if (isGpu || rows >= kManyRows || width % kVector)
       return;
     int64_t columns = largestDivisor(width / kVector, kPartColumns / kVector) * kVector;
     int64_t parts = streams * width / columns;
     if (columns < kPartColumns / 4 || parts < kFewParts)
       return;
-    PhaseBuilder b(op);
+    PhaseBuilder b(op, isGpu);
     auto integer = [&](int64_t value) { return IntegerAttr::get(IntegerType::get(op.getContext(), 64), value); };
     Value sums = b.phase(
         "hc_mix", {rows, parts}, {1, 1}, b.empty({rows, parts, products + 1}, Float32Type::get(op.getContext())),
@@ -168,13 +176,13 @@ private:
     op.erase();
   }
 
-  static void splitIndex(IndexTopKOp op) {
+  void splitIndex(IndexTopKOp op) {
     int64_t rows = shapeOf(op.getResult())[0], k = shapeOf(op.getResult())[1], keys = rowsOf(op.getKeys());
     // Rows that see no more than k keys score none of them.
     int64_t parts = keys == k ? 1 : countParts(rows, keys);
-    if (parts == 1)
+    if (parts == 1 || (isGpu && !fitsBlock(op)))
       return;
-    PhaseBuilder b(op);
+    PhaseBuilder b(op, isGpu);
     Type element = op.getResult().getType().getElementType();
     SmallVector<Value> lists = {b.empty({rows, parts, 2, k}, element), b.empty({rows, parts}, element)};
     lists = b.phase(
@@ -198,7 +206,7 @@ private:
     op.erase();
   }
 
-  static void splitAttention(SparseAttentionOp op) {
+  void splitAttention(SparseAttentionOp op) {
     int64_t rows = shapeOf(op.getQuery())[0], heads = shapeOf(op.getQuery())[1], width = shapeOf(op.getQuery())[2];
     int64_t keys = op.getWindowSize();
     if (op.getSelected())
@@ -206,9 +214,9 @@ private:
     else if (op.getEntries())
       keys += rowsOf(op.getEntries());
     int64_t parts = countParts(rows, keys);
-    if (parts == 1)
+    if (parts == 1 || (isGpu && !fitsBlock(op)))
       return;
-    PhaseBuilder b(op);
+    PhaseBuilder b(op, isGpu);
     Type element = Float32Type::get(op.getContext());
     // Maximum and sum of every part and head, and the weighted sum.
     SmallVector<Value> partial = {b.empty({rows, parts, 2, heads}, element),
@@ -233,5 +241,7 @@ private:
     op.replaceAllUsesWith(result[0]);
     op.erase();
   }
+
+  bool isGpu = false;
 };
 } // namespace

@@ -59,8 +59,7 @@ static void buildTiles(OpPassManager &pm, const LoweringOptions &options) {
   pm.addPass(createOutlineGroupsPass());
   OpPassManager &func = pm.nest<ModuleOp>().nest<func::FuncOp>();
   // 2. Ops are cut into tiles while they are still v4 ops: only they know their loops.
-  if (!isGpu)
-    func.addPass(createSplitReductionsPass());
+  func.addPass(createSplitReductionsPass({.target = options.target}));
   func.addPass(createFormPhasesPass({.target = options.target}));
   // 3. A tile is replaced by its definition, then tiled to registers and vectorised; or cut into what the threads of a block do together.
   func.addPass(createSelectTemplatesPass({.target = options.target}));

@@ -3,7 +3,6 @@
 #include "emulator/v4emu.h"
 #include "runtime/HostDevice.h"
 
-#include <cstring>
 #include <dlfcn.h>
 
 namespace v4 {
@@ -68,23 +67,18 @@ public:
     if (!selected)
       return invalid("the module has no code for device 'emu' (it has: ", targetNames(given), "); compile it with --target=emu");
     text = concat("emulator of ", selected->name()->string_view().substr(4));
-    V4_RETURN_IF_ERROR(loadImage(*selected, "for another device: the emulator needs x86-64-v3"));
-    V4_RETURN_IF_ERROR(library.open());
-    for (size_t i = 0; selected->kernels() && i != selected->kernels()->size(); ++i) {
-      const fbs::Kernel &kernel = *selected->kernels()->Get(i);
-      std::vector<Phase> &phases = kernels.emplace_back();
-      for (const fbs::Phase *phase : *kernel.phases()) {
-        const fbs::Dim3 *cluster = phase->cluster();
-        bool isCluster = cluster && (cluster->x() != 1 || cluster->y() != 1 || cluster->z() != 1);
-        if (isCluster || phase->cooperative() || phase->programmatic())
-          return invalid("kernel '", kernel.name()->string_view(), "' wants a cluster, cooperative or programmatic launch, ",
-                         "which device 'emu' does not have");
-        Expected<void *> address = symbol(kernel, *phase);
-        V4_RETURN_IF_ERROR(address);
-        phases.push_back({reinterpret_cast<v4_emu_entry>(*address), phase});
-      }
-    }
-    return {};
+    V4_RETURN_IF_ERROR(loadImage(*selected, "the emulator needs a CPU of x86-64-v3"));
+    V4_RETURN_IF_ERROR(emulator.open());
+    kernels.resize(selected->kernels() ? selected->kernels()->size() : 0);
+    return forPhases([&](size_t kernel, const fbs::Phase &phase, void *address) -> Status {
+      const fbs::Dim3 *cluster = phase.cluster();
+      bool isCluster = cluster && (cluster->x() != 1 || cluster->y() != 1 || cluster->z() != 1);
+      if (isCluster || phase.cooperative() || phase.programmatic())
+        return invalid("kernel '", selected->kernels()->Get(kernel)->name()->string_view(),
+                       "' wants a cluster, cooperative or programmatic launch, which device 'emu' does not have");
+      kernels[kernel].push_back({reinterpret_cast<v4_emu_entry>(address), &phase});
+      return {};
+    });
   }
 
   Expected<std::unique_ptr<Queue>> createQueue(const QueueOptions &options) override;
@@ -103,55 +97,36 @@ public:
   }
 
   const fbs::Module *module = nullptr;
-  Library library;
+  Library emulator;
   std::vector<std::vector<Phase>> kernels;
 };
 
-class EmuQueue : public Queue {
+class EmuQueue : public HostQueue {
 public:
   explicit EmuQueue(const Emu &device) : device(device) {}
   ~EmuQueue() override {
-    if (emulator)
-      device.library.destroy(emulator);
+    if (handle)
+      device.emulator.destroy(handle);
   }
 
   Status start(const QueueOptions &options) {
     v4_emu_options given{options.emuOrder, options.emuRaces, options.threads};
-    if (device.library.create(&given, &emulator) != V4_EMU_OK)
+    if (device.emulator.create(&given, &handle) != V4_EMU_OK)
       return environment("no memory for the emulator");
     return {};
   }
 
-  Status run(const Program &program, std::span<const Copy>, std::span<const Copy>, const RunHooks *hooks) override {
-    bool timed = hooks && hooks->timed;
-    size_t nextStop = 0;
-    setCurrentEntry(program.entry->name()->c_str());
-    for (uint32_t i = 0; i != program.launches.size(); ++i) {
-      const Program::Launch &launch = program.launches[i];
-      setCurrentLaunch(launch.launch->name()->c_str());
-      for (unsigned j = 0; launch.launch->zero() && j != launch.launch->zero()->size(); ++j) {
-        const fbs::Binding &counter = *launch.launch->zero()->Get(j);
-        std::memset(program.arena + counter.offset(), 0, counter.bytes());
-      }
-      bindings.clear();
-      for (uint32_t j = 0; j != launch.bindingCount; ++j)
-        bindings.push_back({program.bindings[launch.firstBinding + j], program.extents[launch.firstBinding + j],
-                            device.bindingName(*launch.launch->bindings()->Get(j))});
-      uint64_t begin = timed ? steadyNow() : 0;
-      for (const Emu::Phase &phase : device.kernels[launch.launch->kernel()])
-        V4_RETURN_IF_ERROR(runPhase(phase, *launch.launch));
-      if (timed)
-        hooks->timed(i, begin, steadyNow() - begin);
-      if (hooks && nextStop != hooks->stops.size() && hooks->stops[nextStop] == i) {
-        ++nextStop;
-        V4_RETURN_IF_ERROR(hooks->stopped(i));
-      }
-    }
-    setCurrentLaunch(nullptr);
+private:
+  Status runLaunch(const Program &program, const Program::Launch &launch) override {
+    bindings.clear();
+    for (uint32_t j = 0; j != launch.bindingCount; ++j)
+      bindings.push_back({program.bindings[launch.firstBinding + j], program.extents[launch.firstBinding + j],
+                          device.bindingName(*launch.launch->bindings()->Get(j))});
+    for (const Emu::Phase &phase : device.kernels[launch.launch->kernel()])
+      V4_RETURN_IF_ERROR(runPhase(phase, *launch.launch));
     return {};
   }
 
-private:
   Status runPhase(const Emu::Phase &phase, const fbs::Launch &launch) {
     const fbs::Dim3 &grid = *phase.phase->grid(), &block = *phase.phase->block();
     v4_emu_launch_info info{};
@@ -161,21 +136,21 @@ private:
     info.shared_bytes = phase.phase->shared_bytes();
     info.binding_count = static_cast<uint32_t>(bindings.size());
     info.bindings = bindings.data();
-    switch (device.library.launch(emulator, &info)) {
+    switch (device.emulator.launch(handle, &info)) {
     case V4_EMU_OK:
       return {};
     case V4_EMU_NO_MEMORY:
-      return environment("launch '", launch.name()->string_view(), "': ", device.library.report(emulator));
+      return environment("launch '", launch.name()->string_view(), "': ", device.emulator.report(handle));
     case V4_EMU_INVALID:
-      return invalid("launch '", launch.name()->string_view(), "': ", device.library.report(emulator));
+      return invalid("launch '", launch.name()->string_view(), "': ", device.emulator.report(handle));
     default:
       return environment("launch '", launch.name()->string_view(), "': the emulator found a fault: ",
-                         device.library.report(emulator), "; the session's state holds anything now");
+                         device.emulator.report(handle), "; the session's state holds anything now");
     }
   }
 
   const Emu &device;
-  v4_emu_device *emulator = nullptr;
+  v4_emu_device *handle = nullptr;
   std::vector<v4_emu_binding> bindings;
 };
 

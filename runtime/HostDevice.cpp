@@ -62,7 +62,7 @@ Status HostDevice::loadImage(const fbs::Target &target, std::string_view remedy)
     for (const flatbuffers::String *feature : *target.features())
       if (!cpuHasFeature(feature->string_view()))
         return environment("the module needs the instruction set '", feature->string_view(),
-                           "', which this CPU does not have; compile it for an older one, v4c ", remedy);
+                           "', which this CPU does not have; ", remedy);
   const fbs::Image *found = nullptr;
   for (const fbs::Image *candidate : *target.images())
     if (candidate->kind() == fbs::ImageKind::Elf && candidate->arch()->string_view() == "x86-64")
@@ -78,12 +78,42 @@ Status HostDevice::loadImage(const fbs::Target &target, std::string_view remedy)
   return {};
 }
 
-Expected<void *> HostDevice::symbol(const fbs::Kernel &kernel, const fbs::Phase &phase) const {
-  void *address = image.symbol(phase.symbol()->str());
-  if (!address)
-    return invalid("the module's image does not define '", phase.symbol()->string_view(), "', which kernel '",
-                   kernel.name()->string_view(), "' needs; build the module again with v4c");
-  return address;
+Status HostDevice::forPhases(const AddPhase &add) const {
+  for (size_t i = 0; selected->kernels() && i != selected->kernels()->size(); ++i) {
+    const fbs::Kernel &kernel = *selected->kernels()->Get(i);
+    for (const fbs::Phase *phase : *kernel.phases()) {
+      void *address = image.symbol(phase->symbol()->str());
+      if (!address)
+        return invalid("the module's image does not define '", phase->symbol()->string_view(), "', which kernel '",
+                       kernel.name()->string_view(), "' needs; build the module again with v4c");
+      V4_RETURN_IF_ERROR(add(i, *phase, address));
+    }
+  }
+  return {};
+}
+
+Status HostQueue::run(const Program &program, std::span<const Copy>, std::span<const Copy>, const RunHooks *hooks) {
+  bool timed = hooks && hooks->timed;
+  size_t nextStop = 0;
+  setCurrentEntry(program.entry->name()->c_str());
+  for (uint32_t i = 0; i != program.launches.size(); ++i) {
+    const Program::Launch &launch = program.launches[i];
+    setCurrentLaunch(launch.launch->name()->c_str());
+    for (unsigned j = 0; launch.launch->zero() && j != launch.launch->zero()->size(); ++j) {
+      const fbs::Binding &counter = *launch.launch->zero()->Get(j);
+      std::memset(program.arena + counter.offset(), 0, counter.bytes());
+    }
+    uint64_t begin = timed ? steadyNow() : 0;
+    V4_RETURN_IF_ERROR(runLaunch(program, launch));
+    if (timed)
+      hooks->timed(i, begin, steadyNow() - begin);
+    if (hooks && nextStop != hooks->stops.size() && hooks->stops[nextStop] == i) {
+      ++nextStop;
+      V4_RETURN_IF_ERROR(hooks->stopped(i));
+    }
+  }
+  setCurrentLaunch(nullptr);
+  return {};
 }
 
 } // namespace v4

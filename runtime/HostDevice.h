@@ -20,14 +20,24 @@ public:
   Status upload(std::span<const Transfer> transfers, uint32_t threads, const MoveProgress &progress) override;
 
 protected:
-  /// Checks that this CPU has the target's features and loads its x86-64 image. `remedy` is the option of v4c that gives
-  /// another one.
+  /// Checks that this CPU has the target's features and loads its x86-64 image. `remedy` says what to do where it has not.
   Status loadImage(const fbs::Target &target, std::string_view remedy);
-  /// The address of a phase's symbol.
-  Expected<void *> symbol(const fbs::Kernel &kernel, const fbs::Phase &phase) const;
+  /// Calls `add` with every phase of every kernel, in order, and the address of its symbol.
+  using AddPhase = std::function<Status(size_t kernel, const fbs::Phase &phase, void *address)>;
+  Status forPhases(const AddPhase &add) const;
 
 private:
   ElfImage image;
+};
+
+/// Runs the launches of a program one after another.
+class HostQueue : public Queue {
+public:
+  Status run(const Program &program, std::span<const Copy> inputs, std::span<const Copy> outputs,
+             const RunHooks *hooks) final;
+
+private:
+  virtual Status runLaunch(const Program &program, const Program::Launch &launch) = 0;
 };
 
 } // namespace v4

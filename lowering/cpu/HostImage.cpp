@@ -3,6 +3,7 @@
 
 #include "lowering/cpu/HostImage.h"
 
+#include "lowering/GenerateCode.h"
 #include "lowering/TemporaryFolder.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -11,7 +12,6 @@
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
-#include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/IR/Verifier.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -71,25 +71,11 @@ static FailureOr<std::string> compileObject(ModuleOp kernel, const HostOptions &
     function.addFnAttr(llvm::Attribute::NoUnwind);
   }
 
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager graphs;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder(machine.get(), options.tuning);
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(graphs);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, graphs, modules);
-  builder.buildPerModuleDefaultPipeline(options.level).run(*module, modules);
-
-  SmallVector<char, 0> object;
-  llvm::raw_svector_ostream os(object);
-  llvm::legacy::PassManager codegen;
-  if (machine->addPassesToEmitFile(codegen, os, nullptr, llvm::CodeGenFileType::ObjectFile))
+  std::optional<std::string> object =
+      generateCode(*module, *machine, llvm::CodeGenFileType::ObjectFile, options.level, options.tuning);
+  if (!object)
     return kernel.emitError("LLVM cannot emit an object file");
-  codegen.run(*module);
-  return std::string(object.begin(), object.end());
+  return std::move(*object);
 }
 
 static std::optional<std::string> findLinker() {

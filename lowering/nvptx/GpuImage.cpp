@@ -3,6 +3,7 @@
 
 #include "lowering/nvptx/GpuImage.h"
 
+#include "lowering/GenerateCode.h"
 #include "lowering/TemporaryFolder.h"
 
 #include "mlir/Conversion/Passes.h"
@@ -16,10 +17,8 @@
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
-#include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/TargetSelect.h"
@@ -68,26 +67,10 @@ static FailureOr<std::string> emitPtx(gpu::GPUModuleOp kernels, const GpuTarget 
   module->setTargetTriple(triple);
   module->setDataLayout(machine->createDataLayout());
 
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager graphs;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder(machine.get());
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(graphs);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, graphs, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(*module, modules);
-
-  SmallString<0> ptx;
-  llvm::raw_svector_ostream os(ptx);
-  llvm::legacy::PassManager codegen;
-  if (machine->addPassesToEmitFile(codegen, os, nullptr, llvm::CodeGenFileType::AssemblyFile))
+  std::optional<std::string> ptx = generateCode(*module, *machine, llvm::CodeGenFileType::AssemblyFile);
+  if (!ptx)
     return kernels.emitError("LLVM cannot emit PTX");
-  codegen.run(*module);
-
-  StringRef text = ptx;
+  StringRef text = *ptx;
   for (StringRef word : {".extern .func", ".local"})
     if (text.contains(word))
       return kernels.emitError() << "became PTX with '" << word << "': " << (word == ".local" ? "local memory" : "a call of a library");

@@ -120,20 +120,13 @@ private:
       name.replace(dot, 1, "_p");
     bool isDynamic = shared > kStaticSharedBytes;
     if (shared) {
-      Value memory;
-      if (isDynamic) {
-        b.setInsertionPointToStart(&body);
-        memory = gpu::DynamicSharedMemoryOp::create(
-            b, MemRefType::get({ShapedType::kDynamic}, b.getI8Type(), MemRefLayoutAttrInterface(),
-                               gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup)));
-        memory = memref::MemorySpaceCastOp::create(
-            b, MemRefType::get({ShapedType::kDynamic}, b.getI8Type(), MemRefLayoutAttrInterface(), b.getI64IntegerAttr(kSharedMemory)), memory);
-      } else {
-        auto type = inSpace(MemRefType::get({shared}, b.getI8Type()), kSharedMemory);
-        auto global = memref::GlobalOp::create(b, name + "_shared", b.getStringAttr("private"), type, b.getUnitAttr(), /*constant=*/false, b.getI64IntegerAttr(128));
-        b.setInsertionPointToStart(&body);
-        memory = memref::GetGlobalOp::create(b, type, global.getSymName());
-      }
+      // What has no size and no contents is declared only: the launch says how much there is.
+      auto type = inSpace(MemRefType::get({isDynamic ? 0 : shared}, b.getI8Type()), kSharedMemory);
+      auto global = memref::GlobalOp::create(b, name + "_shared", isDynamic ? StringAttr() : b.getStringAttr("private"), type,
+                                             isDynamic ? Attribute() : b.getUnitAttr(), /*constant=*/false,
+                                             b.getI64IntegerAttr(128));
+      b.setInsertionPointToStart(&body);
+      Value memory = memref::GetGlobalOp::create(b, type, global.getSymName());
       for (auto [alloca, offset] : llvm::zip_equal(allocas, offsets)) {
         Value at = arith::ConstantIndexOp::create(b, offset);
         alloca.getResult().replaceAllUsesWith(memref::ViewOp::create(b, alloca.getType(), memory, at, ValueRange()));

@@ -7,15 +7,13 @@
 // keys of a row are numbered through, window first; parts hold whole blocks, and which ones depends on the number of
 // keys alone.
 
-#include "lowering/templates/KernelBuilder.h"
-
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "lowering/templates/AttentionKeys.h"
 
 using namespace mlir;
 using namespace mlir::v4;
 
 /// Keys of a block.
-constexpr int64_t kBlock = 64;
+constexpr int64_t kBlock = AttentionKeys::kBlock;
 /// Rows between the one that is read and the one that is asked for.
 constexpr int64_t kAhead = 4;
 /// Register tiles: keys and groups of heads; heads and vectors of channels.
@@ -26,7 +24,7 @@ class Attention : KernelBuilder {
 public:
   explicit Attention(KernelOp op)
       : KernelBuilder(op), query(op.getInputs()[0]), window(op.getInputs()[1]), sink(op.getInputs()[2]),
-        result(op.getOutputs().back()), isPart(op->hasAttr("parts")) {
+        result(op.getOutputs().back()), seen(*this), isPart(op->hasAttr("parts")) {
     auto type = cast<MemRefType>(query.getType());
     heads = type.getDimSize(1), width = type.getDimSize(2);
     groups = llvm::divideCeil(heads, kVector), vectors = llvm::divideCeil(width, kVector);
@@ -35,7 +33,6 @@ public:
   LogicalResult expand();
 
 private:
-  void findKeys();
   void loadBlock(Value first, Value count);
   void weigh(Value count);
   void accumulate(Value count, Value isFirst);
@@ -47,11 +44,10 @@ private:
   void storeChannels(Value vector, Value head, Value column, int64_t lanes);
   void forChannels(function_ref<void(Value column, int64_t lanes)> body);
 
-  Value query, window, sink, entries, selected, result;
+  Value query, window, sink, result;
+  AttentionKeys seen;
   bool isPart;
   int64_t heads, width, groups, vectors;
-  /// Keys from the window and the first of its rows that is seen; first and past-the-end key of this workgroup.
-  Value windowKeys, windowRow, begin, end;
   /// Queries, heads in the lanes; keys of a block; logits, then weights [key, head]; weighted sums [head, channel], in
   /// the result itself when its rows are whole vectors.
   Value packed, tile, logits, values;
@@ -60,52 +56,18 @@ private:
 };
 } // namespace
 
-void Attention::findKeys() {
-  OperandRange inputs = op.getInputs();
-  Value zero = index(0), position = toIndex(load(inputs[3], zero));
-  int64_t size = attribute("window"), next = 5;
-  Value seen = add(position, 1);
-  windowKeys = min(seen, index(size));
-  windowRow = zero;
-  if (cast<MemRefType>(window.getType()).getDimSize(0) > size) {
-    // Row i of the call, the position less the start, is row w + i of a context.
-    Value row = sub(position, toIndex(load(inputs[4], zero)));
-    windowRow = add(row, sub(index(size + 1), windowKeys));
-  }
-  end = windowKeys;
-  if (op->hasAttr("ratio")) {
-    entries = inputs[next++];
-    int64_t limit = cast<MemRefType>(entries.getType()).getDimSize(0);
-    if (op->hasAttr("selected")) {
-      selected = inputs[next++];
-      limit = std::min(limit, cast<MemRefType>(selected.getType()).getDimSize(1));
-    }
-    end = add(end, min(div(seen, attribute("ratio")), index(limit)));
-  }
-  begin = zero;
-  if (isPart) {
-    int64_t parts = attribute("parts");
-    Value part = inputs[next], blocks = div(add(end, kBlock - 1), kBlock);
-    begin = mul(div(mul(blocks, part), parts), kBlock);
-    end = min(end, mul(div(mul(blocks, add(part, 1)), parts), kBlock));
-  }
-}
-
 void Attention::loadBlock(Value first, Value count) {
   Value zero = index(0);
   // Keys of the block that are window rows, then those that are entries.
-  Value own = min(sub(max(windowKeys, first), first), count);
-  loop(zero, own, 1, [&](Value i) { widenRow(window, {add(windowRow, add(first, i))}, width, tile, i); });
-  if (entries)
+  Value own = min(sub(max(seen.windowKeys, first), first), count);
+  loop(zero, own, 1, [&](Value i) { widenRow(window, {add(seen.windowRow, add(first, i))}, width, tile, i); });
+  if (seen.entries)
     loop(own, count, 1, [&](Value i) {
-      auto rowOf = [&](Value i) {
-        Value row = sub(add(first, i), windowKeys);
-        return selected ? toIndex(load(selected, {zero, row})) : row;
-      };
+      auto rowOf = [&](Value i) { return seen.entryOf(*this, add(first, i)); };
       // Selected rows lie anywhere: the processor does not foresee the next ones.
-      if (selected)
-        prefetchRow(entries, rowOf(min(add(i, kAhead), sub(count, index(1)))), width);
-      widenRow(entries, rowOf(i), width, tile, i);
+      if (seen.selected)
+        prefetchRow(seen.entries, rowOf(min(add(i, kAhead), sub(count, index(1)))), width);
+      widenRow(seen.entries, rowOf(i), width, tile, i);
     });
 }
 
@@ -226,7 +188,6 @@ void Attention::finishEmpty() {
 LogicalResult Attention::expand() {
   Value zero = index(0);
   Type element = getF32Type();
-  findKeys();
   // A row of the tile has one more vector than channels: rows of a power of two would share few sets of the cache.
   tile = scratch({kBlock, (vectors + 1) * kVector}, element);
   logits = scratch({kBlock, groups * kVector}, element);
@@ -235,18 +196,18 @@ LogicalResult Attention::expand() {
   for (Value *list : {&top, &sum, &shrink})
     *list = scratch({groups * kVector}, element);
   when(
-      compare(arith::CmpIPredicate::ult, begin, end),
+      compare(arith::CmpIPredicate::ult, seen.begin, seen.end),
       [&] {
         packed = packHeads(query);
         loop(zero, index(groups * kVector), kVector, [&](Value head) {
           store(splat(f32s(), -std::numeric_limits<float>::infinity()), top, head);
           store(splat(f32s(), 0), sum, head);
         });
-        loop(begin, end, kBlock, [&](Value first) {
-          Value count = min(sub(end, first), index(kBlock));
+        loop(seen.begin, seen.end, kBlock, [&](Value first) {
+          Value count = min(sub(seen.end, first), index(kBlock));
           loadBlock(first, count);
           weigh(count);
-          accumulate(count, compare(arith::CmpIPredicate::eq, first, begin));
+          accumulate(count, compare(arith::CmpIPredicate::eq, first, seen.begin));
         });
         finish();
       },
@@ -314,12 +275,7 @@ bool v4::selectAttention(Operation *tile) {
   auto op = dyn_cast<SparseAttentionOp>(tile);
   if (!op || op.getRounded() || op.getQuery().getType().getDimSize(0) != 1)
     return false;
-  OpBuilder b(op);
-  RankedTensorType type = op.getResult().getType();
-  Value out = tensor::EmptyOp::create(b, op.getLoc(), type.getShape(), type.getElementType());
-  auto kernel = KernelOp::create(b, op.getLoc(), type, "attention", op->getOperands(), out);
-  setAttentionAttributes(op, kernel);
-  op.replaceAllUsesWith(kernel.getResult(0));
+  setAttentionAttributes(op, replaceByKernel(op, "attention"));
   op.erase();
   return true;
 }

@@ -389,6 +389,7 @@ bool v4::selectGemm(Operation *op) {
   if (!isPackedWeight(linear.getWeight(), lead) || shape[0] < kLeastRows || (lead && shape[1] != 1))
     return false;
   replaceByKernel(op, "gemm");
+  op->erase();
   return true;
 }
 
@@ -397,6 +398,7 @@ bool v4::selectGroupedGemm(Operation *op) {
   if (!linear || !isPackedWeight(linear.getWeight(), 1) || linear.getResult().getType().getDimSize(0) < kLeastPairs)
     return false;
   replaceByKernel(op, "grouped_gemm");
+  op->erase();
   return true;
 }
 

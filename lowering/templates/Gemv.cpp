@@ -402,6 +402,7 @@ bool v4::selectGemv(Operation *op) {
   if (linear.getInput().getType().getRank() == 3 && linear.getInput().getType().getDimSize(1) != 1)
     return false;
   replaceByKernel(op, "gemv");
+  op->erase();
   return true;
 }
 
@@ -415,6 +416,7 @@ bool v4::selectGroupedGemv(Operation *op) {
   if (pairs > std::max(kMostPairs, kMostOfExpert * experts))
     return false;
   replaceByKernel(op, "grouped_gemv");
+  op->erase();
   return true;
 }
 

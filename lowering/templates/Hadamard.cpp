@@ -4,7 +4,6 @@
 
 #include "lowering/templates/KernelBuilder.h"
 
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace mlir::v4;
@@ -16,14 +15,10 @@ bool v4::selectHadamard(Operation *tile) {
   auto op = dyn_cast<HadamardOp>(tile);
   if (!op)
     return false;
-  RankedTensorType type = op.getResult().getType();
-  int64_t width = type.getShape().back();
+  int64_t width = op.getResult().getType().getShape().back();
   if (width < kVector || width > kMaxWidth || !llvm::isPowerOf2_64(width))
     return false;
-  OpBuilder b(op);
-  Value out = tensor::EmptyOp::create(b, op.getLoc(), type.getShape(), type.getElementType());
-  auto kernel = KernelOp::create(b, op.getLoc(), type, "hadamard", op.getInput(), out);
-  op.replaceAllUsesWith(kernel.getResult(0));
+  replaceByKernel(op, "hadamard");
   op.erase();
   return true;
 }
@@ -64,13 +59,7 @@ LogicalResult v4::expandHadamard(KernelOp op, const TemplateTarget &target) {
       for (Value &v : x)
         v = b.mulAdd(v, sign, vector::ShuffleOp::create(b, v, v, partner));
     }
-    for (int64_t stride = 1; stride < vectors; stride *= 2)
-      for (int64_t i = 0; i < vectors; ++i)
-        if (!(i & stride)) {
-          Value first = x[i], second = x[i + stride];
-          x[i] = b.add(first, second);
-          x[i + stride] = b.sub(first, second);
-        }
+    b.butterfly(x);
     for (int64_t i = 0; i < vectors; ++i)
       b.store(b.mul(x[i], factor), output, place(i));
   };

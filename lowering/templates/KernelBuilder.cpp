@@ -283,3 +283,24 @@ SmallVector<Value> KernelBuilder::dots(Value tile, Value first, Value packed, Va
     return next;
   });
 }
+
+Value KernelBuilder::visibleEntries(Value positions, int64_t limit) {
+  Value position = toIndex(load(positions, index(0)));
+  return min(div(add(position, 1), attribute("ratio")), index(limit));
+}
+
+std::pair<Value, Value> KernelBuilder::partOf(Value count, int64_t block, Value part) {
+  Value blocks = div(add(count, block - 1), block);
+  auto bound = [&](Value number) { return mul(div(mul(blocks, number), attribute("parts")), block); };
+  return {bound(part), min(count, bound(add(part, 1)))};
+}
+
+void KernelBuilder::butterfly(SmallVectorImpl<Value> &elements) {
+  for (size_t stride = 1; stride < elements.size(); stride *= 2)
+    for (size_t i = 0; i < elements.size(); ++i)
+      if (!(i & stride)) {
+        Value first = elements[i], second = elements[i + stride];
+        elements[i] = add(first, second);
+        elements[i + stride] = sub(first, second);
+      }
+}

@@ -98,6 +98,13 @@ public:
   SmallVector<Value> dots(Value tile, Value first, Value packed, Value group, std::pair<int64_t, int64_t> count,
                           int64_t width);
 
+  /// Entries of attribute `ratio` tokens each that the row of `positions` [1] sees, at most `limit`.
+  Value visibleEntries(Value positions, int64_t limit);
+  /// First and past-the-end number of part `part` of `count`, when attribute `parts` parts share whole blocks of `block`.
+  std::pair<Value, Value> partOf(Value count, int64_t block, Value part);
+  /// Sums and differences of the elements at distance 1, then 2, 4 and so on: a Hadamard transform of a power of two.
+  void butterfly(SmallVectorImpl<Value> &elements);
+
   // Parameters of the kernel.
   int64_t attribute(StringRef name) { return cast<IntegerAttr>(op->getAttr(name)).getInt(); }
   double number(StringRef name) { return cast<FloatAttr>(op->getAttr(name)).getValueAsDouble(); }

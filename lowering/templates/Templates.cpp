@@ -46,11 +46,14 @@ Value v4::tableRow(ImplicitLocOpBuilder &b, Value table, Value index) {
   return memref::SubViewOp::create(b, row, table, offsets, sizes, strides);
 }
 
-void v4::replaceByKernel(Operation *op, StringRef name) {
+v4::KernelOp v4::replaceByKernel(Operation *op, StringRef name) {
   ImplicitLocOpBuilder b(op->getLoc(), op);
-  auto type = cast<RankedTensorType>(op->getResult(0).getType());
-  Value out = tensor::EmptyOp::create(b, type.getShape(), type.getElementType());
-  auto kernel = KernelOp::create(b, TypeRange(type), b.getStringAttr(name), op->getOperands(), out);
+  SmallVector<Value> outs;
+  for (Type result : op->getResultTypes()) {
+    auto type = cast<RankedTensorType>(result);
+    outs.push_back(tensor::EmptyOp::create(b, type.getShape(), type.getElementType()));
+  }
+  auto kernel = KernelOp::create(b, op->getResultTypes(), b.getStringAttr(name), op->getOperands(), outs);
   op->replaceAllUsesWith(kernel);
-  op->erase();
+  return kernel;
 }

@@ -69,8 +69,9 @@ LogicalResult expandHadamard(KernelOp op, const TemplateTarget &target);
 /// `v4-expand-tables` understands.
 Value tableRow(ImplicitLocOpBuilder &b, Value table, Value index);
 
-/// Replaces an op of one result by the kernel `name` of the same operands.
-void replaceByKernel(Operation *op, llvm::StringRef name);
+/// Puts a kernel `name` of the same operands and results in the place of `op`, which the caller erases once it has set the
+/// kernel's attributes.
+KernelOp replaceByKernel(Operation *op, llvm::StringRef name);
 
 /// All templates.
 llvm::ArrayRef<KernelTemplate> getKernelTemplates();

@@ -9,7 +9,6 @@
 
 #include "lowering/templates/KernelBuilder.h"
 
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace mlir::v4;
@@ -245,12 +244,6 @@ void Candidates::write(State state, Value out) {
 
 static int64_t sizeOf(Value memory, int64_t dim) { return cast<MemRefType>(memory.getType()).getDimSize(dim); }
 
-/// The columns that the row sees, at most `columns`.
-static Value visibleColumns(KernelBuilder &b, Value positions, int64_t columns) {
-  Value position = b.toIndex(b.load(positions, b.index(0)));
-  return b.min(b.div(b.add(position, 1), b.attribute("ratio")), b.index(columns));
-}
-
 /// Columns 0 .. count-1, then -1.
 static void writeAll(KernelBuilder &b, Value count, Value out) {
   b.loop(b.index(0), b.index(sizeOf(out, 1)), 1, [&](Value i) {
@@ -274,7 +267,7 @@ LogicalResult v4::expandTopK(KernelOp op, const TemplateTarget &target) {
   KernelBuilder b(op);
   Value scores = op.getInputs()[0], out = op.getOutputs()[0], zero = b.index(0);
   int64_t columns = sizeOf(scores, 1), k = sizeOf(out, 1);
-  Value visible = op->hasAttr("ratio") ? visibleColumns(b, op.getInputs()[1], columns) : b.index(columns);
+  Value visible = op->hasAttr("ratio") ? b.visibleEntries(op.getInputs()[1], columns) : b.index(columns);
   Candidates candidates(b, k, columns);
   Value rest = b.scratch({kBlock}, b.getF32Type());
   b.when(
@@ -350,7 +343,7 @@ LogicalResult v4::expandIndexTopK(KernelOp op, const TemplateTarget &target) {
   Value out = op.getOutputs()[0], zero = b.index(0);
   bool isPart = op->hasAttr("parts");
   int64_t columns = sizeOf(inputs[2], 0), k = sizeOf(out, isPart ? 3 : 1);
-  Value visible = visibleColumns(b, inputs[3], columns);
+  Value visible = b.visibleEntries(inputs[3], columns);
   Candidates candidates(b, k, columns);
   b.when(
       b.compare(Pred::ule, visible, b.index(k)),
@@ -362,12 +355,8 @@ LogicalResult v4::expandIndexTopK(KernelOp op, const TemplateTarget &target) {
       },
       [&] {
         Value begin = zero, end = visible;
-        if (isPart) {
-          int64_t parts = b.attribute("parts");
-          Value part = inputs[4], blocks = b.div(b.add(visible, kBlock - 1), kBlock);
-          begin = b.mul(b.div(b.mul(blocks, part), parts), kBlock);
-          end = b.min(visible, b.mul(b.div(b.mul(blocks, b.add(part, 1)), parts), kBlock));
-        }
+        if (isPart)
+          std::tie(begin, end) = b.partOf(visible, kBlock, inputs[4]);
         IndexScores scores(b, inputs[0], inputs[1], inputs[2]);
         Candidates::State state = loopOver(b, begin, end, kBlock, candidates.begin(), [&](Value first, auto state) {
           Value count = b.min(b.sub(end, first), b.index(kBlock));
@@ -391,7 +380,7 @@ LogicalResult v4::expandMergeTopK(KernelOp op, const TemplateTarget &target) {
   KernelBuilder b(op);
   Value lists = op.getInputs()[0], counts = op.getInputs()[1], out = op.getOutputs()[0], zero = b.index(0);
   int64_t parts = sizeOf(lists, 1), k = sizeOf(out, 1);
-  Value visible = visibleColumns(b, op.getInputs()[2], b.attribute("columns"));
+  Value visible = b.visibleEntries(op.getInputs()[2], b.attribute("columns"));
   Candidates candidates(b, k, parts * k);
   b.when(
       b.compare(Pred::ule, visible, b.index(k)), [&] { writeAll(b, visible, out); },
@@ -421,21 +410,11 @@ LogicalResult v4::expandMergeTopK(KernelOp op, const TemplateTarget &target) {
 // Selection
 //===----------------------------------------------------------------------===//
 
-/// Replaces a tile of one row by a kernel with its operands.
-static KernelOp replaceRow(Operation *op, StringRef name) {
-  OpBuilder b(op);
-  auto type = cast<RankedTensorType>(op->getResult(0).getType());
-  Value out = tensor::EmptyOp::create(b, op->getLoc(), type.getShape(), type.getElementType());
-  auto kernel = KernelOp::create(b, op->getLoc(), type, name, op->getOperands(), out);
-  op->replaceAllUsesWith(kernel);
-  return kernel;
-}
-
 bool v4::selectTopK(Operation *tile) {
   auto op = dyn_cast<TopKOp>(tile);
   if (!op || op.getResult().getType().getDimSize(0) != 1 || !op.getScores().getType().getElementType().isF32())
     return false;
-  KernelOp kernel = replaceRow(op, "top_k");
+  KernelOp kernel = replaceByKernel(op, "top_k");
   if (op.getPositions())
     kernel->setAttr("ratio", op.getRatioAttr());
   op.erase();
@@ -446,7 +425,7 @@ bool v4::selectIndexTopK(Operation *tile) {
   auto op = dyn_cast<IndexTopKOp>(tile);
   if (!op || op.getRounded() || op.getResult().getType().getDimSize(0) != 1)
     return false;
-  setIndexAttributes(op, replaceRow(op, "index_top_k"));
+  setIndexAttributes(op, replaceByKernel(op, "index_top_k"));
   op.erase();
   return true;
 }

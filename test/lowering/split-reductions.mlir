@@ -1,4 +1,5 @@
 // RUN: v4-opt %s --split-input-file --pass-pipeline='builtin.module(func.func(v4-split-reductions))' | FileCheck %s
+// RUN: v4-opt %s --split-input-file --pass-pipeline='builtin.module(func.func(v4-split-reductions{target=nvptx:sm_90a}))' | FileCheck %s --check-prefix=GPU
 
 // One row: parts of 64 keys, of the window and the entries that can be selected; then heads, four at a time.
 // CHECK-LABEL: func.func @one_row
@@ -12,6 +13,10 @@
 // CHECK:         v4.phase
 // CHECK:           scf.forall ({{.*}}) = (0, 0) to (1, 8) step (1, 4) shared_outs(%{{.*}} = %[[OUT]])
 // CHECK:             v4.kernel "combine_attention" ins({{.*}} : tensor<1x4x2x4xf32>, tensor<1x4x4x16xf32>, tensor<4xf32>)
+// On a GPU the kernels are blocks.
+// GPU-LABEL: func.func @one_row
+// GPU:         v4.kernel "attention" {{.*}}blocks_per_sm = 1 : i64, parts = 4 : i64, {{.*}}threads = 256 : i64
+// GPU:         v4.kernel "combine_attention" {{.*}}{blocks_per_sm = 1 : i64, threads = 256 : i64}
 func.func @one_row(%q: tensor<1x8x16xf32>, %w: tensor<128x16xf32>, %sink: tensor<8xf32>, %p: tensor<1xi32>,
                    %span: tensor<2xi32>, %e: tensor<2048x16xf32>, %s: tensor<1x100xi32>,
                    %out: tensor<1x8x16xf32>) -> tensor<1x8x16xf32> {
@@ -86,6 +91,9 @@ func.func @whole(%q: tensor<8x4x16xf32>, %w: tensor<8x4xf32>, %keys: tensor<1024
 // CHECK:           v4.kernel "hc_mix" ins({{.*}}) outs({{.*}} : tensor<1x1x25xf32>) {{.*}} {columns = 1024 : i64}
 // CHECK:         scf.forall (%{{.*}}) in (1)
 // CHECK:           v4.kernel "hc_close" ins({{.*}} : tensor<1x4x25xf32>, tensor<1x4x1024xf32>, tensor<3xf32>, tensor<24xf32>)
+// GPU-LABEL: func.func @hyper_connections
+// GPU-NOT:     v4.phase
+// GPU:         v4.hc_pre
 func.func @hyper_connections(%x: tensor<1x4x1024xf32>, %fn: tensor<24x4096xf32>, %scale: tensor<3xf32>,
                              %base: tensor<24xf32>, %out: tensor<1x1024xf32>, %out_post: tensor<1x4xf32>,
                              %out_comb: tensor<1x4x4xf32>)
@@ -94,4 +102,19 @@ func.func @hyper_connections(%x: tensor<1x4x1024xf32>, %fn: tensor<24x4096xf32>,
       : (tensor<1x4x1024xf32>, tensor<24x4096xf32>, tensor<3xf32>, tensor<24xf32>)
       -> (tensor<1x1024xf32>, tensor<1x4xf32>, tensor<1x4x4xf32>)
   return %y, %post, %comb : tensor<1x1024xf32>, tensor<1x4xf32>, tensor<1x4x4xf32>
+}
+
+// -----
+
+// Rows of 4,096 columns are too wide for the shared memory of a block.
+// CHECK-LABEL: func.func @wide
+// CHECK:         v4.kernel "attention"
+// GPU-LABEL: func.func @wide
+// GPU-NOT:     v4.phase
+// GPU:         v4.sparse_attention
+func.func @wide(%q: tensor<1x2x4096xf32>, %w: tensor<128x4096xf32>, %sink: tensor<2xf32>, %p: tensor<1xi32>,
+                %span: tensor<2xi32>, %out: tensor<1x2x4096xf32>) -> tensor<1x2x4096xf32> {
+  %y = v4.sparse_attention %q, %w, %sink, %p, %span window 128 scale 0.25
+      : (tensor<1x2x4096xf32>, tensor<128x4096xf32>, tensor<2xf32>, tensor<1xi32>, tensor<2xi32>) -> tensor<1x2x4096xf32>
+  return %y : tensor<1x2x4096xf32>
 }

@@ -13,15 +13,15 @@
 
 #include "lowering/nvptx/templates/CacheRows.h"
 
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "lowering/templates/AttentionKeys.h"
 
 using namespace mlir;
 using namespace mlir::v4;
 
 using Pred = arith::CmpIPredicate;
 
-/// Heads of a pass, one for each warp; keys of a set, two for each warp; keys of the blocks that parts consist of.
-constexpr int64_t kHeads = 8, kKeys = 16, kBlock = 64;
+/// Heads of a pass, one for each warp; keys of a set, two for each warp.
+constexpr int64_t kHeads = 8, kKeys = 16;
 
 static int64_t sizeOf(Value memory, int64_t dim) { return cast<MemRefType>(memory.getType()).getDimSize(dim); }
 
@@ -30,7 +30,7 @@ class Attention : BlockBuilder {
 public:
   explicit Attention(KernelOp op)
       : BlockBuilder(op), query(op.getInputs()[0]), window(op.getInputs()[1]), sink(op.getInputs()[2]),
-        result(op.getOutputs().back()), isPart(op->hasAttr("parts")) {
+        result(op.getOutputs().back()), seen(*this), isPart(op->hasAttr("parts")) {
     heads = sizeOf(query, 1), width = sizeOf(query, 2);
     group = largestDivisor(heads, kHeads);
     // Pairs of channels, dealt out to the threads.
@@ -40,7 +40,6 @@ public:
   void expand();
 
 private:
-  void findKeys();
   void expandHeads(Value first);
   void loadKeys(Value first, Value count);
   void multiply(Value first, Value count);
@@ -59,61 +58,26 @@ private:
     return at;
   }
 
-  Value query, window, sink, entries, selected, result;
+  Value query, window, sink, result;
+  AttentionKeys seen;
   bool isPart;
   int64_t heads, width, group, passes;
-  /// Keys from the window and the first of its rows that is seen; first and past-the-end key of this block.
-  Value windowKeys, windowRow, begin, end;
   /// Keys of a set; logits, then weights [key, head]; by head: maximum, sum, and what the sums so far are to
   /// be multiplied by.
   Value tile, logits, top, sum, shrink;
 };
 } // namespace
 
-void Attention::findKeys() {
-  OperandRange inputs = op.getInputs();
-  Value zero = index(0), position = toIndex(load(inputs[3], zero));
-  int64_t size = attribute("window"), next = 5;
-  Value seen = add(position, 1);
-  windowKeys = min(seen, index(size));
-  windowRow = zero;
-  if (sizeOf(window, 0) > size) {
-    // Row i of the call, the position less the start, is row w + i of a context.
-    Value row = sub(position, toIndex(load(inputs[4], zero)));
-    windowRow = add(row, sub(index(size + 1), windowKeys));
-  }
-  end = windowKeys;
-  if (op->hasAttr("ratio")) {
-    entries = inputs[next++];
-    int64_t limit = sizeOf(entries, 0);
-    if (op->hasAttr("selected")) {
-      selected = inputs[next++];
-      limit = std::min(limit, sizeOf(selected, 1));
-    }
-    end = add(end, min(div(seen, attribute("ratio")), index(limit)));
-  }
-  begin = zero;
-  if (isPart) {
-    int64_t parts = attribute("parts");
-    Value part = inputs[next], blocks = div(add(end, kBlock - 1), kBlock);
-    begin = mul(div(mul(blocks, part), parts), kBlock);
-    end = min(end, mul(div(mul(blocks, add(part, 1)), parts), kBlock));
-  }
-}
-
 void Attention::loadKeys(Value first, Value count) {
   int64_t units = CacheRows::units(width);
   CacheRows windowRows(*this, window, width);
   forThreads(mul(count, units), [&](Value number) {
     Value i = div(number, units), unit = rem(number, units), key = add(first, i);
-    auto fromWindow = [&] { windowRows.widen(add(windowRow, key), unit, tile, i); };
-    if (!entries)
+    auto fromWindow = [&] { windowRows.widen(add(seen.windowRow, key), unit, tile, i); };
+    if (!seen.entries)
       return fromWindow();
-    when(compare(Pred::ult, key, windowKeys), fromWindow, [&] {
-      Value row = sub(key, windowKeys);
-      if (selected)
-        row = toIndex(load(selected, {index(0), row}));
-      CacheRows(*this, entries, width).widen(row, unit, tile, i);
+    when(compare(Pred::ult, key, seen.windowKeys), fromWindow, [&] {
+      CacheRows(*this, seen.entries, width).widen(seen.entryOf(*this, key), unit, tile, i);
     });
   });
 }
@@ -271,8 +235,8 @@ void Attention::expandHeads(Value first) {
     store(f32(0), sum, head);
   });
   SmallVector<Value> sums(passes * group * 2, f32(0));
-  sums = loop(begin, end, kKeys, sums, [&](Value key, ValueRange sums) {
-    Value count = min(sub(end, key), index(kKeys));
+  sums = loop(seen.begin, seen.end, kKeys, sums, [&](Value key, ValueRange sums) {
+    Value count = min(sub(seen.end, key), index(kKeys));
     loadKeys(key, count);
     barrier();
     multiply(first, count);
@@ -287,13 +251,12 @@ void Attention::expandHeads(Value first) {
 }
 
 void Attention::expand() {
-  findKeys();
   tile = makeTile(*this, kKeys, width);
   logits = shared({kKeys, kHeads}, getF32Type());
   for (Value *list : {&top, &sum, &shrink})
     *list = shared({kHeads}, getF32Type());
   when(
-      compare(Pred::ult, begin, end),
+      compare(Pred::ult, seen.begin, seen.end),
       [&] {
         if (group == heads)
           return expandHeads(index(0));
@@ -360,13 +323,16 @@ LogicalResult v4::expandBlockCombineAttention(KernelOp op, const GpuTarget &targ
 // Selection
 //===----------------------------------------------------------------------===//
 
+bool v4::fitsBlock(SparseAttentionOp op) {
+  // Rounding points belong to the order of the decomposition.
+  return !op.getRounded() && tileBytes(kKeys, op.getQuery().getType().getDimSize(2)) + (2 << 10) <= kStaticSharedBytes;
+}
+
 bool v4::selectBlockAttention(Operation *tile, const GpuTarget &target) {
   auto op = dyn_cast<SparseAttentionOp>(tile);
-  // Rounding points belong to the order of the decomposition.
-  if (!op || op.getRounded() || op.getQuery().getType().getDimSize(0) != 1 ||
-      tileBytes(kKeys, op.getQuery().getType().getDimSize(2)) + (2 << 10) > kStaticSharedBytes)
+  if (!op || op.getQuery().getType().getDimSize(0) != 1 || !fitsBlock(op))
     return false;
-  KernelOp kernel = replaceByRowKernel(op, "attention");
+  KernelOp kernel = replaceByBlockKernel(op, "attention", kRowThreads);
   setAttentionAttributes(op, kernel);
   op.erase();
   return true;

@@ -5,7 +5,6 @@
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace mlir::v4;
@@ -141,13 +140,14 @@ bool v4::hasAlignedRows(Value memory, int64_t bytes, int64_t columns) {
   return true;
 }
 
-void v4::replaceByBlockKernel(Operation *op, StringRef name, int64_t threads) {
-  OpBuilder b(op);
-  auto type = cast<RankedTensorType>(op->getResult(0).getType());
-  Value out = tensor::EmptyOp::create(b, op->getLoc(), type.getShape(), type.getElementType());
-  auto kernel = KernelOp::create(b, op->getLoc(), TypeRange(type), b.getStringAttr(name), op->getOperands(), out);
+void v4::setBlock(KernelOp kernel, int64_t threads) {
+  Builder b(kernel.getContext());
   kernel->setAttr("threads", b.getI64IntegerAttr(threads));
   kernel->setAttr("blocks_per_sm", b.getI64IntegerAttr(1));
-  op->replaceAllUsesWith(kernel);
-  op->erase();
+}
+
+KernelOp v4::replaceByBlockKernel(Operation *op, StringRef name, int64_t threads) {
+  KernelOp kernel = replaceByKernel(op, name);
+  setBlock(kernel, threads);
+  return kernel;
 }

@@ -78,8 +78,10 @@ private:
 /// arguments and of the arena does. Views start at a column that is constant or a multiple of `columns`.
 bool hasAlignedRows(Value memory, int64_t bytes, int64_t columns = 1);
 
-/// Replaces an op of one result by the kernel `name` of the same operands, for blocks of `threads`.
-void replaceByBlockKernel(Operation *op, llvm::StringRef name, int64_t threads);
+/// The attributes of a kernel for blocks of `threads`, whose registers need be enough for one block of a processor only.
+void setBlock(KernelOp kernel, int64_t threads);
+/// replaceByKernel() for such blocks.
+KernelOp replaceByBlockKernel(Operation *op, llvm::StringRef name, int64_t threads);
 
 } // namespace mlir::v4
 

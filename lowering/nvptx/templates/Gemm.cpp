@@ -205,6 +205,7 @@ bool v4::selectBlockGemm(Operation *op, const GpuTarget &target) {
       !usesTensorCores(input.getElementType(), linear.getWeight().getType().getElementType()))
     return false;
   replaceByBlockKernel(op, "gemm", kProductThreads);
+  op->erase();
   return true;
 }
 
@@ -214,6 +215,7 @@ bool v4::selectGroupedBlockGemm(Operation *op, const GpuTarget &target) {
       !usesTensorCores(linear.getInput().getType().getElementType(), linear.getWeight().getType().getElementType()))
     return false;
   replaceByBlockKernel(op, "grouped_gemm", kProductThreads);
+  op->erase();
   return true;
 }
 

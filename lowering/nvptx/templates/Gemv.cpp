@@ -267,6 +267,7 @@ bool v4::selectBlockGemv(Operation *op, const GpuTarget &target) {
       usesTensorCores(input.getElementType(), linear.getWeight().getType().getElementType()))
     return false;
   replaceByBlockKernel(op, "gemv", kProductThreads);
+  op->erase();
   return true;
 }
 
@@ -280,6 +281,7 @@ bool v4::selectGroupedBlockGemv(Operation *op, const GpuTarget &target) {
       usesTensorCores(linear.getInput().getType().getElementType(), linear.getWeight().getType().getElementType()))
     return false;
   replaceByBlockKernel(op, "grouped_gemv", kProductThreads);
+  op->erase();
   return true;
 }
 

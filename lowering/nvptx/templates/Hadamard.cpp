@@ -20,6 +20,7 @@ bool v4::selectBlockHadamard(Operation *tile, const GpuTarget &target) {
   if (width < kWarp || width > kMaxWidth || !llvm::isPowerOf2_64(width))
     return false;
   replaceByKernel(op, "hadamard");
+  op->erase();
   return true;
 }
 
@@ -54,13 +55,7 @@ LogicalResult v4::expandBlockHadamard(KernelOp op, const GpuTarget &target) {
       for (Value &number : x)
         number = b.fma(number, sign, b.shuffleXor(number, stride));
     }
-    for (int64_t stride = 1; stride < numbers; stride *= 2)
-      for (int64_t i = 0; i < numbers; ++i)
-        if (!(i & stride)) {
-          Value first = x[i], second = x[i + stride];
-          x[i] = b.add(first, second);
-          x[i + stride] = b.sub(first, second);
-        }
+    b.butterfly(x);
     for (int64_t i = 0; i < numbers; ++i)
       b.store(b.mul(x[i], factor), output, place(i));
   });

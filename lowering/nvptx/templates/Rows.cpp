@@ -5,8 +5,6 @@
 
 #include "lowering/templates/Templates.h"
 
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
-
 using namespace mlir;
 using namespace mlir::v4;
 
@@ -18,21 +16,6 @@ std::optional<SmallVector<int64_t>> v4::rowTileSizes(TileInterface op, const Gpu
   if (!attention || attention.getRounded())
     return std::nullopt;
   return SmallVector<int64_t>{1, largestDivisor(op.getLoopSizes()[1], kTileHeads)};
-}
-
-KernelOp v4::replaceByRowKernel(Operation *op, StringRef name) {
-  OpBuilder b(op);
-  SmallVector<Value> outs;
-  for (Type result : op->getResultTypes()) {
-    auto type = cast<RankedTensorType>(result);
-    outs.push_back(tensor::EmptyOp::create(b, op->getLoc(), type.getShape(), type.getElementType()));
-  }
-  auto kernel = KernelOp::create(b, op->getLoc(), op->getResultTypes(), b.getStringAttr(name), op->getOperands(), outs);
-  kernel->setAttr("threads", b.getI64IntegerAttr(kRowThreads));
-  // Sums of all heads stay in registers.
-  kernel->setAttr("blocks_per_sm", b.getI64IntegerAttr(1));
-  op->replaceAllUsesWith(kernel);
-  return kernel;
 }
 
 LogicalResult v4::verifyRowKernel(KernelOp op, unsigned inputs, unsigned outputs) {

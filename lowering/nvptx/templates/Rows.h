@@ -14,6 +14,10 @@ constexpr int64_t kRowThreads = 256;
 /// Tiles of ops whose rows are cut: heads of attention.
 std::optional<SmallVector<int64_t>> rowTileSizes(TileInterface op, const GpuTarget &target);
 
+/// Whether the memory of a block is enough for a row of the op, with the order that the template has.
+bool fitsBlock(SparseAttentionOp op);
+bool fitsBlock(IndexTopKOp op);
+
 /// Attention.cpp: attention of some heads of a row, or of a part of its keys, and the combination of the parts.
 bool selectBlockAttention(Operation *op, const GpuTarget &target);
 LogicalResult expandBlockAttention(KernelOp op, const GpuTarget &target);
@@ -30,9 +34,6 @@ LogicalResult expandBlockMergeTopK(KernelOp op, const GpuTarget &target);
 bool selectBlockHadamard(Operation *op, const GpuTarget &target);
 LogicalResult expandBlockHadamard(KernelOp op, const GpuTarget &target);
 
-/// Puts a kernel `name` of blocks of kRowThreads in the place of `op`, with its operands and attributes to be set; the
-/// caller erases the op.
-KernelOp replaceByRowKernel(Operation *op, llvm::StringRef name);
 /// Checks the number of operands and threads, and that operands are buffers of one row.
 LogicalResult verifyRowKernel(KernelOp op, unsigned inputs, unsigned outputs);
 

@@ -13,7 +13,6 @@
 #include "lowering/nvptx/templates/CacheRows.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 using namespace mlir::v4;
@@ -223,12 +222,6 @@ void Candidates::write(State state, Value out) {
 // Kernels
 //===----------------------------------------------------------------------===//
 
-/// The columns that the row sees, at most `columns`.
-static Value visibleColumns(BlockBuilder &b, Value positions, int64_t columns) {
-  Value position = b.toIndex(b.load(positions, b.index(0)));
-  return b.min(b.div(b.add(position, 1), b.attribute("ratio")), b.index(columns));
-}
-
 /// Columns 0 .. count-1, then -1.
 static void writeAll(BlockBuilder &b, Value count, Value out) {
   b.forThreads(sizeOf(out, 1), [&](Value i) {
@@ -254,7 +247,7 @@ LogicalResult v4::expandBlockTopK(KernelOp op, const GpuTarget &target) {
   BlockBuilder b(op);
   Value scores = op.getInputs()[0], out = op.getOutputs()[0], zero = b.index(0);
   int64_t columns = sizeOf(scores, 1), k = sizeOf(out, 1);
-  Value visible = op->hasAttr("ratio") ? visibleColumns(b, op.getInputs()[1], columns) : b.index(columns);
+  Value visible = op->hasAttr("ratio") ? b.visibleEntries(op.getInputs()[1], columns) : b.index(columns);
   Candidates candidates(b, k, columns);
   b.when(
       b.compare(Pred::ule, visible, b.index(k)), [&] { writeAll(b, visible, out); },
@@ -368,7 +361,7 @@ LogicalResult v4::expandBlockIndexTopK(KernelOp op, const GpuTarget &target) {
   OperandRange inputs = op.getInputs();
   Value out = op.getOutputs()[0], zero = b.index(0);
   int64_t columns = sizeOf(inputs[2], 0), k = sizeOf(out, isPart ? 3 : 1), block = b.threads();
-  Value visible = visibleColumns(b, inputs[3], columns);
+  Value visible = b.visibleEntries(inputs[3], columns);
   Candidates candidates(b, k, columns);
   auto isFirst = [&] { return b.compare(Pred::eq, b.thread(), zero); };
   b.when(
@@ -381,12 +374,8 @@ LogicalResult v4::expandBlockIndexTopK(KernelOp op, const GpuTarget &target) {
       },
       [&] {
         Value begin = zero, end = visible;
-        if (isPart) {
-          int64_t parts = b.attribute("parts");
-          Value part = inputs[4], blocks = b.div(b.add(visible, block - 1), block);
-          begin = b.mul(b.div(b.mul(blocks, part), parts), block);
-          end = b.min(visible, b.mul(b.div(b.mul(blocks, b.add(part, 1)), parts), block));
-        }
+        if (isPart)
+          std::tie(begin, end) = b.partOf(visible, block, inputs[4]);
         IndexScores scores(b, inputs[0], inputs[1], inputs[2]);
         auto state = loopOver(b, begin, end, block, candidates.begin(), [&](Value first, auto state) {
           Value count = b.min(b.sub(end, first), b.index(block));
@@ -416,7 +405,7 @@ LogicalResult v4::expandBlockMergeTopK(KernelOp op, const GpuTarget &target) {
   BlockBuilder b(op);
   Value lists = op.getInputs()[0], counts = op.getInputs()[1], out = op.getOutputs()[0], zero = b.index(0);
   int64_t parts = sizeOf(lists, 1), k = sizeOf(out, 1);
-  Value visible = visibleColumns(b, op.getInputs()[2], b.attribute("columns"));
+  Value visible = b.visibleEntries(op.getInputs()[2], b.attribute("columns"));
   Candidates candidates(b, k, parts * k);
   b.when(
       b.compare(Pred::ule, visible, b.index(k)), [&] { writeAll(b, visible, out); },
@@ -443,23 +432,25 @@ bool v4::selectBlockTopK(Operation *tile, const GpuTarget &target) {
   if (!op || op.getResult().getType().getDimSize(0) != 1 || !op.getScores().getType().getElementType().isF32() ||
       listBytes(op.getResult().getType().getDimSize(1)) > kStaticSharedBytes)
     return false;
-  KernelOp kernel = replaceByRowKernel(op, "top_k");
+  KernelOp kernel = replaceByBlockKernel(op, "top_k", kRowThreads);
   if (op.getPositions())
     kernel->setAttr("ratio", op.getRatioAttr());
   op.erase();
   return true;
 }
 
-bool v4::selectBlockIndexTopK(Operation *tile, const GpuTarget &target) {
-  auto op = dyn_cast<IndexTopKOp>(tile);
-  if (!op || op.getRounded() || op.getResult().getType().getDimSize(0) != 1)
-    return false;
+bool v4::fitsBlock(IndexTopKOp op) {
   ArrayRef<int64_t> query = op.getQuery().getType().getShape();
   int64_t bytes = listBytes(op.getResult().getType().getDimSize(1)) + tileBytes(kSet, query[2]) +
                   4 * (llvm::alignTo(query[1], kTile) * (1 + kSet / kTile) + kRowThreads);
-  if (bytes > kStaticSharedBytes)
+  return !op.getRounded() && bytes <= kStaticSharedBytes;
+}
+
+bool v4::selectBlockIndexTopK(Operation *tile, const GpuTarget &target) {
+  auto op = dyn_cast<IndexTopKOp>(tile);
+  if (!op || op.getResult().getType().getDimSize(0) != 1 || !fitsBlock(op))
     return false;
-  setIndexAttributes(op, replaceByRowKernel(op, "index_top_k"));
+  setIndexAttributes(op, replaceByBlockKernel(op, "index_top_k", kRowThreads));
   op.erase();
   return true;
 }

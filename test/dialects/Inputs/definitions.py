@@ -213,6 +213,15 @@ def packed_weight(kind, w, scale):
     return packed(w), packed(scale) if kind == "fp4" else scale
 
 
+def packed_product(kind, s, n, k):
+    """A product of s rows with a packed weight [n, k]."""
+    x, (w, scale) = normal(s, k), stored(kind, n, k)
+    flat = [v for row in product(x, w, scale) for v in row]
+    w, scale = packed_weight(kind, w, scale)
+    text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
+    return Case(text, [x, w] + ([scale] if scale else []), [((s, n), "f32", flat)])
+
+
 @case("packed_linear")
 def packed_linear():
     for kind, s, n, k in [
@@ -230,11 +239,7 @@ def packed_linear():
         ("fp4", 7, 16, 40),
         ("fp4", 1, 80, 8),
     ]:
-        x, (w, scale) = normal(s, k), stored(kind, n, k)
-        flat = [v for row in product(x, w, scale) for v in row]
-        w, scale = packed_weight(kind, w, scale)
-        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
-        yield Case(text, [x, w] + ([scale] if scale else []), [((s, n), "f32", flat)])
+        yield packed_product(kind, s, n, k)
     for kind, s, g, n, k in [("bf16", 3, 2, 16, 32), ("fp8", 2, 3, 128, 160), ("fp8", 1, 2, 32, 24), ("fp4", 2, 2, 16, 64)]:
         x, (w, scale) = normal(s, g, k), stored(kind, n, k, (g,))
         flat = [0.0] * (s * g * n)
@@ -262,11 +267,7 @@ def gemm():
         ("fp4", 64, 80, 72),
         ("fp4", 515, 16, 40),
     ]:
-        x, (w, scale) = normal(s, k), stored(kind, n, k)
-        flat = [v for row in product(x, w, scale) for v in row]
-        w, scale = packed_weight(kind, w, scale)
-        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
-        yield Case(text, [x, w] + ([scale] if scale else []), [((s, n), "f32", flat)])
+        yield packed_product(kind, s, n, k)
 
 
 @case("gemm_bf16")
@@ -305,11 +306,7 @@ def gemv():
         ("fp4", 5, 16, 24),
         ("fp4", 13, 48, 168),
     ]:
-        x, (w, scale) = normal(s, k), stored(kind, n, k)
-        flat = [v for row in product(x, w, scale) for v in row]
-        w, scale = packed_weight(kind, w, scale)
-        text = "v4.linear {0}, {1} " + ("scale {2} " if scale else "")
-        yield Case(text, [x, w] + ([scale] if scale else []), [((s, n), "f32", flat)])
+        yield packed_product(kind, s, n, k)
     # One group of an output projection.
     for kind in ["f32", "bf16", "fp8", "fp4"]:
         s, n, k = 3, 32, 136

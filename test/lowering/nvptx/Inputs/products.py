@@ -18,27 +18,13 @@ import random
 import struct
 import sys
 
+from formats import bf16_bits, e2m1, e4m3
+
 FORMATS = {"f32": (1, "1xf32"), "bf16": (2, "2xbf16"), "fp8": (4, "4xf8E4M3FN"), "fp4": (8, "4xi8")}
 
 
-def e4m3(code):
-    exponent, fraction = code >> 3 & 15, code & 7
-    value = (1 + fraction / 8) * 2.0 ** (exponent - 7) if exponent else fraction / 8 * 2.0**-6
-    return -value if code & 128 else value
-
-
-def e2m1(code):
-    return [0, 0.5, 1, 1.5, 2, 3, 4, 6][code & 7] * (-1 if code & 8 else 1)
-
-
-def bf16(value):
-    """The bits of the nearest bf16 number, ties to even."""
-    bits = struct.unpack("<I", struct.pack("<f", value))[0]
-    return bits + 0x7FFF + (bits >> 16 & 1) >> 16
-
-
 def stored(value, element):
-    return struct.pack("<f", value) if element == "f32" else struct.pack("<H", bf16(value))
+    return struct.pack("<f", value) if element == "f32" else struct.pack("<H", bf16_bits(value))
 
 
 class Weight:
@@ -58,7 +44,7 @@ class Weight:
                 value = rng.randrange(256)
                 return value if value & 127 != 127 else 0
             def rounded():
-                return struct.unpack("<f", struct.pack("<I", bf16(rng.gauss(0, 1)) << 16))[0]
+                return struct.unpack("<f", struct.pack("<I", bf16_bits(rng.gauss(0, 1)) << 16))[0]
             pick = {"f32": lambda: rng.gauss(0, 1), "bf16": rounded, "fp8": code,
                     "fp4": lambda: rng.randrange(16)}[form]
             # Products and their parts stay within the normal numbers of f32.

@@ -20,6 +20,8 @@ import random
 import struct
 import sys
 
+from formats import bf16_bits, e2m1, e4m3
+
 rng = random.Random(5)
 INFINITY = math.inf
 
@@ -32,12 +34,6 @@ def i32(values):
     return struct.pack("<%di" % len(values), *values)
 
 
-def bf16_bits(value):
-    """The nearest bf16 number, ties to even."""
-    bits = struct.unpack("<I", struct.pack("<f", value))[0]
-    return bits + 0x7FFF + (bits >> 16 & 1) >> 16
-
-
 def rounded(value, element):
     if element == "bf16":
         return struct.unpack("<f", struct.pack("<I", bf16_bits(value) << 16))[0]
@@ -48,16 +44,6 @@ def stored(values, element):
     if element == "bf16":
         return struct.pack("<%dH" % len(values), *map(bf16_bits, values))
     return f32(values)
-
-
-def e4m3(code):
-    exponent, fraction = code >> 3 & 15, code & 7
-    value = (1 + fraction / 8) * 2.0 ** (exponent - 7) if exponent else fraction / 8 * 2.0**-6
-    return -value if code & 128 else value
-
-
-def e2m1(code):
-    return [0, 0.5, 1, 1.5, 2, 3, 4, 6][code & 7] * (-1 if code & 8 else 1)
 
 
 def flat(rows):
