@@ -61,7 +61,8 @@ int v4_emu_create(const v4_emu_options *options, v4_emu_device **device) {
   *device = new (std::nothrow) v4_emu_device;
   if (!*device)
     return V4_EMU_NO_MEMORY;
-  v4_emu_set_options(*device, options);
+  if (options)
+    (*device)->options = *options;
   return V4_EMU_OK;
 }
 
@@ -69,19 +70,13 @@ void v4_emu_destroy(v4_emu_device *device) {
   delete device;
 }
 
-void v4_emu_set_options(v4_emu_device *device, const v4_emu_options *options) {
-  device->options = options ? *options : v4_emu_options{0, 1, 0};
-}
-
 int v4_emu_launch(v4_emu_device *device, const v4_emu_launch_info *info) {
   device->report.clear();
   const v4_emu_kernel *kernel = info->entry(nullptr);
-  std::string name = info->name ? info->name : "";
   if (kernel->version != V4_EMU_KERNEL_VERSION)
-    return invalid(device, "kernel " + name + " was compiled for version " + std::to_string(kernel->version) +
+    return invalid(device, "the kernel was compiled for version " + std::to_string(kernel->version) +
                                " of the emulator, which has version " + std::to_string(V4_EMU_KERNEL_VERSION) + ": compile it again");
-  if (name.empty())
-    name = kernel->name;
+  std::string name = kernel->name;
   auto dims = [](const uint32_t *d) { return std::to_string(d[0]) + "x" + std::to_string(d[1]) + "x" + std::to_string(d[2]); };
   // Factors first: the products could overflow.
   uint64_t threads = 1, blocks = 1;

@@ -50,7 +50,6 @@ typedef struct v4_emu_binding {
 
 typedef struct v4_emu_launch_info {
   v4_emu_entry entry;
-  const char *name; /* of the kernel, for reports; null: the name in the image */
   uint32_t grid[3];
   uint32_t block[3];
   uint32_t shared_bytes; /* dynamic shared memory */
@@ -61,7 +60,6 @@ typedef struct v4_emu_launch_info {
 /* Returns V4_EMU_OK or V4_EMU_NO_MEMORY. `options` may be null: seed 0, races on, one thread per processor. */
 V4_EMU_EXPORT int v4_emu_create(const v4_emu_options *options, v4_emu_device **device);
 V4_EMU_EXPORT void v4_emu_destroy(v4_emu_device *device); /* null is fine */
-V4_EMU_EXPORT void v4_emu_set_options(v4_emu_device *device, const v4_emu_options *options); /* from the next launch on */
 
 /* Runs all blocks and returns when the last one has ended. After a fault the bindings hold anything. The fault that is reported
  * is that of the lowest block, whatever the number of threads. */

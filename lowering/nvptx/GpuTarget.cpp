@@ -27,13 +27,3 @@ const GpuTarget *v4::findGpuTarget(StringRef target) {
       return &gpu;
   return nullptr;
 }
-
-SmallVector<StringRef> GpuTarget::features() const {
-  SmallVector<StringRef> names = {"nvptx"};
-  for (auto [name, least] : {std::pair("sm80", 80), {"sm89", 89}, {"sm90", 90}, {"sm100", 100}, {"sm120", 120}})
-    if (capability >= least)
-      names.push_back(name);
-  if (archSpecific)
-    names.push_back(capability == 90 ? "sm90a" : "sm100a");
-  return names;
-}

@@ -32,10 +32,6 @@ struct GpuTarget {
   int ptx;
   /// Most shared memory of a block, dynamic and static, in bytes.
   int64_t sharedBytes;
-
-  /// What code generation for it may use, as kernel templates ask (TemplateTarget::has): "nvptx", then "smNN" for every
-  /// generation up to the chip's and "smNNa" for one with instructions of its own.
-  llvm::SmallVector<llvm::StringRef> features() const;
 };
 
 /// The chip of the targets `nvptx` and `emu` without one.
