@@ -119,12 +119,17 @@ struct SplitReductionsPass : v4::impl::SplitReductionsPassBase<SplitReductionsPa
       // Rounding points belong to the order of the decomposition.
       if (isa<HcPreOp, IndexTopKOp, SparseAttentionOp>(op) && !op->hasAttr("rounded"))
         ops.push_back(op);
+      // A CPU has no template for what follows the products.
+      if (isGpu && isa<HcHeadOp>(op))
+        ops.push_back(op);
     });
     for (Operation *op : ops)
       if (auto attention = dyn_cast<SparseAttentionOp>(op))
         splitAttention(attention);
       else if (auto index = dyn_cast<IndexTopKOp>(op))
         splitIndex(index);
+      else if (auto head = dyn_cast<HcHeadOp>(op))
+        splitMix(head);
       else
         splitMix(cast<HcPreOp>(op));
   }
@@ -142,25 +147,26 @@ private:
     return inputs;
   }
 
-  void splitMix(HcPreOp op) {
+  /// v4.hc_pre or, on GPUs, v4.hc_head: they have the same operands and attributes up to those of Sinkhorn.
+  template <typename Op>
+  void splitMix(Op op) {
     ArrayRef<int64_t> shape = shapeOf(op.getStreams());
     int64_t rows = shape[0], streams = shape[1], width = shape[2], products = shapeOf(op.getFn())[0];
-    // GPUs have no template for the parts.
-    if (isGpu || rows >= kManyRows || width % kVector)
+    int64_t columns = isGpu ? mixColumns(streams, width) : hostMixColumns(rows, streams, width);
+    if (!columns)
       return;
-    int64_t columns = largestDivisor(width / kVector, kPartColumns / kVector) * kVector;
-    int64_t parts = streams * width / columns;
-    if (columns < kPartColumns / 4 || parts < kFewParts)
-      return;
+    int64_t parts = streams * width / columns, tile = isGpu ? largestDivisor(rows, kMixRows) : 1;
     PhaseBuilder b(op, isGpu);
     auto integer = [&](int64_t value) { return IntegerAttr::get(IntegerType::get(op.getContext(), 64), value); };
     Value sums = b.phase(
-        "hc_mix", {rows, parts}, {1, 1}, b.empty({rows, parts, products + 1}, Float32Type::get(op.getContext())),
+        "hc_mix", {rows, parts}, {tile, 1}, b.empty({rows, parts, products + 1}, Float32Type::get(op.getContext())),
         [&](ValueRange ids) {
-          return SmallVector<Value>{b.slice(op.getStreams(), ids[0], 1), op.getFn(), ids[1]};
+          return SmallVector<Value>{b.slice(op.getStreams(), ids[0], tile), op.getFn(), ids[1]};
         },
         [&](KernelOp kernel) { kernel->setAttr("columns", integer(columns)); })[0];
-    SmallVector<Value> outs = {b.findDestination(0), b.findDestination(1), b.findDestination(2)};
+    SmallVector<Value> outs;
+    for (unsigned i = 0; i < op->getNumResults(); ++i)
+      outs.push_back(b.findDestination(i));
     ValueRange results = b.phase(
         "hc_close", {rows}, {1}, outs,
         [&](ValueRange ids) {
@@ -170,10 +176,19 @@ private:
         [&](KernelOp kernel) {
           kernel->setAttr("eps", op.getEpsAttr());
           kernel->setAttr("hc_eps", op.getHcEpsAttr());
-          kernel->setAttr("iterations", op.getIterationsAttr());
+          if constexpr (std::is_same_v<Op, HcPreOp>)
+            kernel->setAttr("iterations", op.getIterationsAttr());
         });
-    op.replaceAllUsesWith(results);
-    op.erase();
+    op->replaceAllUsesWith(results);
+    op->erase();
+  }
+
+  /// Columns of a part on a CPU, or 0 where the rows occupy the threads or the parts are not worth a second phase.
+  static int64_t hostMixColumns(int64_t rows, int64_t streams, int64_t width) {
+    if (rows >= kManyRows || width % kVector)
+      return 0;
+    int64_t columns = largestDivisor(width / kVector, kPartColumns / kVector) * kVector;
+    return columns < kPartColumns / 4 || streams * width / columns < kFewParts ? 0 : columns;
   }
 
   void splitIndex(IndexTopKOp op) {

@@ -92,6 +92,8 @@ public:
 
   /// Whether addresses are the host's: nothing needs to be copied, and weights are used where they are mapped.
   virtual bool sharesHostMemory() const = 0;
+  /// What kernels rely on that the address of a parameter is a multiple of, beside its element: one that is not is moved.
+  virtual uint64_t parameterAlignment() const { return 1; }
   /// Bytes that allocate() can still give, about; nothing when the system does not say.
   virtual std::optional<uint64_t> freeMemory() const = 0;
 

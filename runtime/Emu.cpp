@@ -59,6 +59,9 @@ public:
     const fbs::Phase *phase;
   };
 
+  /// Vector accesses of kernels are aligned, on a GPU by the allocation that holds the weights.
+  uint64_t parameterAlignment() const override { return 16; }
+
   Status load(const fbs::Module &given) {
     module = &given;
     for (const fbs::Target *target : *given.targets())

@@ -75,9 +75,9 @@ Status Weights::bring(const std::vector<std::vector<View>> &views, const Options
   bool shared = device.sharesHostMemory();
   // A view that stays has an address; one that moves has a place in memory that is not there yet.
   auto moves = [&](const fbs::Parameter &parameter, const View &view) {
-    // Kernels rely on element alignment, which a safetensors payload does not promise.
-    return !shared || view.layout.blocks ||
-           reinterpret_cast<uintptr_t>(view.bytes.data()) % elementBytes(parameter.dtype()) != 0;
+    // A safetensors payload promises no alignment at all.
+    uint64_t alignment = std::max<uint64_t>(elementBytes(parameter.dtype()), device.parameterAlignment());
+    return !shared || view.layout.blocks || reinterpret_cast<uintptr_t>(view.bytes.data()) % alignment != 0;
   };
   std::vector<Transfer> transfers;
   std::vector<uint64_t> places;

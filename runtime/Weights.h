@@ -23,7 +23,7 @@ public:
   };
 
   /// `path` is a checkpoint directory or a file of v4-pack. For a device that shares the host's memory payloads stay where
-  /// they are mapped, but for parameters of a checkpoint that have a layout or are not aligned for their element type:
+  /// they are mapped, but for parameters of a checkpoint that have a layout or are not aligned as the device needs them:
   /// these are moved into memory. For another device all are moved into its memory. Parameters that only
   /// other targets of the module use are checked and left alone.
   static Expected<std::shared_ptr<const Weights>> load(std::shared_ptr<const Module> module, const std::string &path,

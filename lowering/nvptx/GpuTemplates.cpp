@@ -20,6 +20,9 @@ ArrayRef<v4::GpuTemplate> v4::getGpuTemplates() {
       {"index_top_k", nullptr, selectBlockIndexTopK, expandBlockIndexTopK},
       {"merge_top_k", nullptr, nullptr, expandBlockMergeTopK},
       {"hadamard", nullptr, selectBlockHadamard, expandBlockHadamard},
+      {"hc_mix", nullptr, nullptr, expandBlockHcMix},
+      {"hc_close", nullptr, nullptr, expandBlockHcClose},
+      {"hc_post", nullptr, selectBlockHcPost, expandBlockHcPost},
   };
   return templates;
 }

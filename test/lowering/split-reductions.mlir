@@ -92,8 +92,10 @@ func.func @whole(%q: tensor<8x4x16xf32>, %w: tensor<8x4xf32>, %keys: tensor<1024
 // CHECK:         scf.forall (%{{.*}}) in (1)
 // CHECK:           v4.kernel "hc_close" ins({{.*}} : tensor<1x4x25xf32>, tensor<1x4x1024xf32>, tensor<3xf32>, tensor<24xf32>)
 // GPU-LABEL: func.func @hyper_connections
-// GPU-NOT:     v4.phase
-// GPU:         v4.hc_pre
+// GPU:         scf.forall ({{.*}}) in (1, 8)
+// GPU:           v4.kernel "hc_mix" ins({{.*}}) outs({{.*}} : tensor<1x1x25xf32>) {{.*}} {blocks_per_sm = 1 : i64, columns = 512 : i64, threads = 256 : i64}
+// GPU:         scf.forall (%{{.*}}) in (1)
+// GPU:           v4.kernel "hc_close" {{.*}} {blocks_per_sm = 1 : i64, eps = 9.99999997E-7 : f32, hc_eps = 9.99999997E-7 : f32, iterations = 20 : i64, threads = 256 : i64}
 func.func @hyper_connections(%x: tensor<1x4x1024xf32>, %fn: tensor<24x4096xf32>, %scale: tensor<3xf32>,
                              %base: tensor<24xf32>, %out: tensor<1x1024xf32>, %out_post: tensor<1x4xf32>,
                              %out_comb: tensor<1x4x4xf32>)
@@ -117,4 +119,32 @@ func.func @wide(%q: tensor<1x2x4096xf32>, %w: tensor<128x4096xf32>, %sink: tenso
   %y = v4.sparse_attention %q, %w, %sink, %p, %span window 128 scale 0.25
       : (tensor<1x2x4096xf32>, tensor<128x4096xf32>, tensor<2xf32>, tensor<1xi32>, tensor<2xi32>) -> tensor<1x2x4096xf32>
   return %y : tensor<1x2x4096xf32>
+}
+
+// -----
+
+// On a GPU rows share the parts of fn, eight at a time; v4.hc_head too. Three streams, or columns with no part of a useful size, stay.
+// CHECK-LABEL: func.func @hyper_connections_of_rows
+// CHECK-NOT:     v4.phase
+// GPU-LABEL: func.func @hyper_connections_of_rows
+// GPU:         scf.forall ({{.*}}) = (0, 0) to (24, 8) step (8, 1)
+// GPU:           v4.kernel "hc_mix" ins({{.*}} : tensor<8x4x1024xbf16>, tensor<4x4096xf32>, index) outs({{.*}} : tensor<8x1x5xf32>)
+// GPU:         scf.forall (%{{.*}}) in (24)
+// GPU:           v4.kernel "hc_close" ins({{.*}} : tensor<1x8x5xf32>, tensor<1x4x1024xbf16>, tensor<1xf32>, tensor<4xf32>) outs({{.*}} : tensor<1x1024xbf16>)
+// GPU-NOT:     v4.phase
+// GPU:         v4.hc_head {{.*}}(tensor<24x3x1024xbf16>
+// GPU-NOT:     v4.phase
+// GPU:         v4.hc_head {{.*}}(tensor<24x4x4124xbf16>
+func.func @hyper_connections_of_rows(%x: tensor<24x4x1024xbf16>, %fn: tensor<4x4096xf32>, %scale: tensor<1xf32>, %base: tensor<4xf32>,
+                                     %x3: tensor<24x3x1024xbf16>, %fn3: tensor<3x3072xf32>, %base3: tensor<3xf32>,
+                                     %odd: tensor<24x4x4124xbf16>, %fn_odd: tensor<4x16496xf32>, %a: tensor<24x1024xbf16>,
+                                     %b: tensor<24x1024xbf16>, %c: tensor<24x4124xbf16>)
+    -> (tensor<24x1024xbf16>, tensor<24x1024xbf16>, tensor<24x4124xbf16>) {
+  %0 = v4.hc_head %x, %fn, %scale, %base eps 1.0e-6 hc_eps 1.0e-6
+      : (tensor<24x4x1024xbf16>, tensor<4x4096xf32>, tensor<1xf32>, tensor<4xf32>) -> tensor<24x1024xbf16>
+  %1 = v4.hc_head %x3, %fn3, %scale, %base3 eps 1.0e-6 hc_eps 1.0e-6
+      : (tensor<24x3x1024xbf16>, tensor<3x3072xf32>, tensor<1xf32>, tensor<3xf32>) -> tensor<24x1024xbf16>
+  %2 = v4.hc_head %odd, %fn_odd, %scale, %base eps 1.0e-6 hc_eps 1.0e-6
+      : (tensor<24x4x4124xbf16>, tensor<4x16496xf32>, tensor<1xf32>, tensor<4xf32>) -> tensor<24x4124xbf16>
+  return %0, %1, %2 : tensor<24x1024xbf16>, tensor<24x1024xbf16>, tensor<24x4124xbf16>
 }

@@ -34,6 +34,9 @@ Value BlockBuilder::shared(ArrayRef<int64_t> shape, Type element) {
   return memref::AllocaOp::create(*this, type, getI64IntegerAttr(16));
 }
 
+/// Bytes that one instruction moves at most.
+constexpr int64_t kMaxAlignment = 16;
+
 /// Bytes of `lanes` elements of a memory.
 static int64_t bytesOf(Value memory, int64_t lanes) {
   return cast<MemRefType>(memory.getType()).getElementTypeBitWidth() * lanes / 8;
@@ -42,13 +45,30 @@ static int64_t bytesOf(Value memory, int64_t lanes) {
 Value BlockBuilder::loadAligned(Value memory, ValueRange at, int64_t lanes) {
   auto type = VectorType::get({lanes}, cast<MemRefType>(memory.getType()).getElementType());
   auto load = vector::LoadOp::create(*this, type, memory, at);
-  load.setAlignment(bytesOf(memory, lanes));
+  load.setAlignment(std::min(kMaxAlignment, bytesOf(memory, lanes)));
   return load;
 }
 
 void BlockBuilder::storeAligned(Value value, Value memory, ValueRange at) {
   auto store = vector::StoreOp::create(*this, value, memory, at);
-  store.setAlignment(bytesOf(memory, cast<VectorType>(value.getType()).getDimSize(0)));
+  store.setAlignment(std::min(kMaxAlignment, bytesOf(memory, cast<VectorType>(value.getType()).getDimSize(0))));
+}
+
+bool BlockBuilder::isAligned(Value memory, int64_t lanes, int64_t columns) {
+  return hasAlignedRows(memory, std::min(kMaxAlignment, bytesOf(memory, lanes)), columns);
+}
+
+Value BlockBuilder::loadRow(Value memory, ValueRange at, int64_t lanes, bool isAligned) {
+  return isAligned ? loadAligned(memory, at, lanes) : load(memory, at, lanes);
+}
+
+void BlockBuilder::storeRow(Value value, Value memory, ValueRange at, bool isAligned) {
+  if (!isAligned)
+    return store(value, memory, at);
+  auto type = cast<VectorType>(value.getType()).clone(cast<MemRefType>(memory.getType()).getElementType());
+  if (type != value.getType())
+    value = arith::TruncFOp::create(*this, type, value);
+  storeAligned(value, memory, at);
 }
 
 void BlockBuilder::copyAsync(Value from, ValueRange fromAt, Value to, ValueRange toAt, Value elements) {
@@ -93,6 +113,10 @@ Value BlockBuilder::zeroIfNot(Value condition, Value value) {
 
 Value BlockBuilder::shuffleXor(Value value, int64_t mask) {
   return gpu::ShuffleOp::create(*this, value, mask, kWarp, gpu::ShuffleMode::XOR).getShuffleResult();
+}
+
+Value BlockBuilder::shuffleFrom(Value value, Value lane) {
+  return gpu::ShuffleOp::create(*this, value, lane, i32(kWarp), gpu::ShuffleMode::IDX).getShuffleResult();
 }
 
 Value BlockBuilder::warpSum(Value value, int64_t lanes) {

@@ -39,9 +39,15 @@ public:
   // Memory.
   /// Memory of the block, without contents.
   Value shared(ArrayRef<int64_t> shape, Type element);
-  /// `lanes` elements of the last dimension that lie at a multiple of their size. That is a promise.
+  /// `lanes` elements of the last dimension that lie at a multiple of their size, or of 16 bytes. That is a promise.
   Value loadAligned(Value memory, ValueRange at, int64_t lanes);
   void storeAligned(Value value, Value memory, ValueRange at);
+  /// Whether `lanes` elements at multiples of `lanes` lie so. Views start at a column that is constant or a multiple of
+  /// `columns`.
+  static bool isAligned(Value memory, int64_t lanes, int64_t columns = 1);
+  /// The same where `isAligned`; otherwise element by element. f32 is rounded where the memory holds bf16.
+  Value loadRow(Value memory, ValueRange at, int64_t lanes, bool isAligned);
+  void storeRow(Value value, Value memory, ValueRange at, bool isAligned);
   /// Starts to copy 16 bytes to shared memory, or the first `elements` of them and zeros. Both lie at multiples of 16.
   void copyAsync(Value from, ValueRange fromAt, Value to, ValueRange toAt, Value elements = {});
   /// Ends a set of copies of this thread; waits until at most `sets` later ones are under way.
@@ -63,6 +69,8 @@ public:
 
   // Warps.
   Value shuffleXor(Value value, int64_t mask);
+  /// The value of lane `lane`, i32.
+  Value shuffleFrom(Value value, Value lane);
   /// Sum and largest value over groups of `lanes` lanes, in all of them; the order of the sum is fixed.
   Value warpSum(Value value, int64_t lanes = kWarp);
   Value warpMax(Value value, int64_t lanes = kWarp);

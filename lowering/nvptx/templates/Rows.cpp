@@ -5,6 +5,8 @@
 
 #include "lowering/templates/Templates.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace mlir::v4;
 
@@ -18,14 +20,25 @@ std::optional<SmallVector<int64_t>> v4::rowTileSizes(TileInterface op, const Gpu
   return SmallVector<int64_t>{1, largestDivisor(op.getLoopSizes()[1], kTileHeads)};
 }
 
-LogicalResult v4::verifyRowKernel(KernelOp op, unsigned inputs, unsigned outputs) {
+int64_t v4::rowLanes(Value memory) {
+  auto type = cast<MemRefType>(memory.getType());
+  return std::gcd<int64_t>(type.getShape().back(), 16 * 8 / type.getElementTypeBitWidth());
+}
+
+LogicalResult v4::verifyBlockKernel(KernelOp op, unsigned inputs, unsigned outputs, int64_t count) {
   if (op.getInputs().size() != inputs || op.getOutputs().size() != outputs)
     return op.emitOpError() << "expected " << inputs << " inputs and " << outputs << " outputs, found "
                             << op.getInputs().size() << " and " << op.getOutputs().size();
   auto threads = op->getAttrOfType<IntegerAttr>("threads");
-  if (!threads || threads.getInt() != kRowThreads)
-    return op.emitOpError() << "expected blocks of " << kRowThreads << " threads, found "
+  if (!threads || threads.getInt() != count)
+    return op.emitOpError() << "expected blocks of " << count << " threads, found "
                             << (threads ? threads.getInt() : kBlockThreads);
+  return success();
+}
+
+LogicalResult v4::verifyRowKernel(KernelOp op, unsigned inputs, unsigned outputs) {
+  if (failed(verifyBlockKernel(op, inputs, outputs)))
+    return failure();
   for (Value output : op.getOutputs())
     if (int64_t rows = cast<MemRefType>(output.getType()).getDimSize(0); rows != 1)
       return op.emitOpError() << "expected one row, found " << rows;

@@ -34,7 +34,23 @@ LogicalResult expandBlockMergeTopK(KernelOp op, const GpuTarget &target);
 bool selectBlockHadamard(Operation *op, const GpuTarget &target);
 LogicalResult expandBlockHadamard(KernelOp op, const GpuTarget &target);
 
-/// Checks the number of operands and threads, and that operands are buffers of one row.
+/// Most columns of a part of the products of hyper-connections, and rows that share a part.
+constexpr int64_t kMixColumns = 512, kMixRows = 8;
+/// Columns of a part for streams [S, n, width], or 0 where the templates do not support them.
+int64_t mixColumns(int64_t streams, int64_t width);
+
+/// HyperConnections.cpp: products of parts of the columns, what follows them, and the way back into the streams.
+LogicalResult expandBlockHcMix(KernelOp op, const GpuTarget &target);
+LogicalResult expandBlockHcClose(KernelOp op, const GpuTarget &target);
+bool selectBlockHcPost(Operation *op, const GpuTarget &target);
+LogicalResult expandBlockHcPost(KernelOp op, const GpuTarget &target);
+
+/// Elements of a row that a thread takes at a time: 16 bytes of them, if whole numbers of those are in a row.
+int64_t rowLanes(Value memory);
+
+/// Checks the number of operands and threads.
+LogicalResult verifyBlockKernel(KernelOp op, unsigned inputs, unsigned outputs, int64_t threads = kRowThreads);
+/// The same, and that results have one row.
 LogicalResult verifyRowKernel(KernelOp op, unsigned inputs, unsigned outputs);
 
 } // namespace mlir::v4

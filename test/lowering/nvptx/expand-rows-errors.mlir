@@ -29,3 +29,31 @@ func.func @width(%x: memref<2x48xf32>, %y: memref<2x48xf32>) {
   v4.kernel "hadamard" ins(%x : memref<2x48xf32>) outs(%y : memref<2x48xf32>) {}
   return
 }
+
+// -----
+
+func.func @columns(%x: memref<1x4x64xf32>, %fn: memref<24x256xf32>, %part: index, %y: memref<1x1x25xf32>) {
+  // expected-error @below {{expected a multiple of 4 that divides 64 as columns of a part, found 24}}
+  v4.kernel "hc_mix" ins(%x, %fn, %part : memref<1x4x64xf32>, memref<24x256xf32>, index) outs(%y : memref<1x1x25xf32>)
+      {threads = 256, columns = 24 : i64}
+  return
+}
+
+// -----
+
+func.func @streams(%sums: memref<1x4x16xf32>, %x: memref<1x3x64xf32>, %scale: memref<3xf32>, %base: memref<15xf32>,
+                   %y: memref<1x64xf32>, %post: memref<1x3xf32>, %comb: memref<1x3x3xf32>) {
+  // expected-error @below {{expected 1, 2 or 4 streams, found 3}}
+  v4.kernel "hc_close" ins(%sums, %x, %scale, %base : memref<1x4x16xf32>, memref<1x3x64xf32>, memref<3xf32>, memref<15xf32>)
+      outs(%y, %post, %comb : memref<1x64xf32>, memref<1x3xf32>, memref<1x3x3xf32>) {threads = 256, iterations = 20 : i64}
+  return
+}
+
+// -----
+
+func.func @post_rows(%f: memref<2x64xf32>, %x: memref<2x4x64xf32>, %post: memref<2x4xf32>, %comb: memref<2x4x4xf32>, %y: memref<2x4x64xf32>) {
+  // expected-error @below {{expected one row, found 2}}
+  v4.kernel "hc_post" ins(%f, %x, %post, %comb : memref<2x64xf32>, memref<2x4x64xf32>, memref<2x4xf32>, memref<2x4x4xf32>)
+      outs(%y : memref<2x4x64xf32>) {threads = 128}
+  return
+}

@@ -64,3 +64,15 @@ func.func @hadamard(%x: tensor<1x2x32xf32>, %y: tensor<1x2x16xf32>, %a: tensor<1
   %1 = v4.hadamard %y : (tensor<1x2x16xf32>) -> tensor<1x2x16xf32>
   return %0, %1 : tensor<1x2x32xf32>, tensor<1x2x16xf32>
 }
+
+// -----
+
+// One row of the streams at a time.
+// CHECK-LABEL: func.func @hc_post
+// CHECK: scf.forall {{.*}} = (0, 0) to (2, 2048) step (1, 1024)
+// CHECK: v4.kernel "hc_post" ins({{.*}} : tensor<1x1024xbf16>, tensor<1x4x1024xbf16>, tensor<1x4xf32>, tensor<1x4x4xf32>) {{.*}} {blocks_per_sm = 1 : i64, threads = 128 : i64}
+func.func @hc_post(%f: tensor<2x2048xbf16>, %x: tensor<2x4x2048xbf16>, %post: tensor<2x4xf32>, %comb: tensor<2x4x4xf32>,
+                   %y: tensor<2x4x2048xbf16>) -> tensor<2x4x2048xbf16> {
+  %0 = v4.hc_post %f, %x, %post, %comb : (tensor<2x2048xbf16>, tensor<2x4x2048xbf16>, tensor<2x4xf32>, tensor<2x4x4xf32>) -> tensor<2x4x2048xbf16>
+  return %0 : tensor<2x4x2048xbf16>
+}

@@ -9,14 +9,18 @@
     rows.py FOLDER index HEADS WIDTH KEYS K POSITION [FORM] [part=I,P] [query=bf16]
     rows.py FOLDER merge PARTS K COLUMNS POSITION
     rows.py FOLDER hadamard ROWS HEADS WIDTH [query=bf16]
+    rows.py FOLDER hc_mix ROWS STREAMS WIDTH COLUMNS PART [head] [query=bf16]
+    rows.py FOLDER hc_close STREAMS WIDTH PARTS ITERATIONS [head] [query=bf16] [integers]
+    rows.py FOLDER hc_post STREAMS WIDTH [query=bf16] [integers]
 
 FOLDER gets kernel.mlir (a module for v4-stage-kernels) and words (for kernel-run). FORM is that of the cache: f32 if
 nothing is said, bf16, e4m3 (packed rows, all but the last 64 columns in blocks of 64) or e2m1 (packed rows, blocks of 32).
-`shape`: kernel.mlir alone. Everything here is computed with Python's numbers, from the formulas of spec 4.2, 4.4 and 4.9.
+`shape`: kernel.mlir alone. Everything here is computed with Python's numbers, from the formulas of spec 2, 4.2, 4.4 and 4.9.
 """
 
 import math
 import random
+import re
 import struct
 import sys
 
@@ -117,7 +121,7 @@ class Kernel:
                        self.attributes))
         if "shape" in self.options:
             return
-        words = ["kernel=k_p0", "grid=1", "block=%d" % (256 if "threads" in self.attributes else 128)]
+        words = ["kernel=k_p0", "grid=1", "block=%s" % (re.findall(r"threads = (\d+)", self.attributes) or ["128"])[0]]
         files = [(name, data) for name, _, data in self.inputs] + [(name, data) for name, _, data, _ in self.outputs]
         for name, data in files:
             with open("%s/%s.bin" % (self.folder, name), "wb") as out:
@@ -333,11 +337,93 @@ def hadamard(folder, options, rows, heads, width):
     k.write()
 
 
+def hc_mix(folder, options, rows, n, width, columns, part):
+    element = options.get("query", "f32")
+    kernel = Kernel(folder, "hc_mix", ROW + ", columns = %d : i64" % columns, options)
+    products = n if "head" in options else n * (2 + n)
+    x = [normal(n, width, element) for _ in range(rows)]
+    fn = normal(products, n * width, "f32")
+    kernel.bind("x", (rows, n, width), element, stored(flat(flat(x)), element))
+    kernel.bind("fn", (products, n * width), "f32", f32(flat(fn)))
+    first = part * columns
+    cut = [flat(streams)[first:first + columns] for streams in x]
+    y = [value for v in cut for value in [dot(v, row[first:first + columns]) for row in fn] + [dot(v, v)]]
+    kernel.result("y", (rows, 1, products + 1), "f32", f32(y), 2e-6)
+    kernel.write(part)
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def hc_close(folder, options, n, width, parts, iterations):
+    """Sums as products of streams of about one with weights of that size give them, and gates that differ; `integers`: open
+    or closed gates, so that the result is an integer of the element of the streams."""
+    is_head, element, eps = "head" in options, options.get("query", "f32"), 1e-6
+    attributes = ROW + ", eps = 1.0e-6 : f32, hc_eps = 1.0e-6 : f32"
+    kernel = Kernel(folder, "hc_close", attributes if is_head else attributes + ", iterations = %d : i64" % iterations, options)
+    products = n if is_head else n * (2 + n)
+    sums = [row + [rounded(n * width / parts * rng.uniform(0.5, 2), "f32")] for row in normal(parts, products, "f32")]
+    x = normal(n, width, element)
+    scale = normal(1, 1 if is_head else 3, "f32")[0]
+    base = [rounded(rng.gauss(0, 2), "f32") for _ in range(products)]
+    if "integers" in options:
+        x = [[rng.randrange(1, 9) for _ in range(width)] for _ in range(n)]
+        base[:n] = [60.0 - 120 * (j % 2) for j in range(n)]
+    kernel.bind("sums", (1, parts, products + 1), "f32", f32(flat(sums)))
+    kernel.bind("x", (1, n, width), element, stored(flat(x), element))
+    kernel.bind("scale", (len(scale),), "f32", f32(scale))
+    kernel.bind("base", (products,), "f32", f32(base))
+    total = [math.fsum(column) for column in zip(*sums)]
+    rho = 1 / math.sqrt(total.pop() / (n * width) + 1e-6)
+    gate = [t * rho * scale[min(i // n, 2)] + b for i, (t, b) in enumerate(zip(total, base))]
+    pre = [sigmoid(g) + eps for g in gate[:n]]
+    y = [dot(pre, column) for column in zip(*x)]
+    if "integers" in options:
+        kernel.result("y", (1, width), element, stored(y, element), None if element == "bf16" else 2e-6)
+    else:
+        kernel.result("y", (1, width), "f32", f32(y), 2e-6)
+    if not is_head:
+        kernel.result("post", (1, n), "f32", f32([2 * sigmoid(g) for g in gate[n:2 * n]]), 2e-6)
+        c = []
+        for j in range(n):
+            z = gate[(2 + j) * n:(3 + j) * n]
+            e = [math.exp(value - max(z)) for value in z]
+            c.append([value / math.fsum(e) + eps for value in e])
+        for i in range(iterations):
+            if i:
+                c = [[value / (math.fsum(row) + eps) for value in row] for row in c]
+            down = [math.fsum(column) + eps for column in zip(*c)]
+            c = [[value / s for value, s in zip(row, down)] for row in c]
+        kernel.result("comb", (1, n, n), "f32", f32(flat(c)), 2e-6)
+    kernel.write()
+
+
+def hc_post(folder, options, n, width):
+    element = options.get("query", "f32")
+    kernel = Kernel(folder, "hc_post", "threads = 128, blocks_per_sm = 1", options)
+    f, x = normal(1, width, element)[0], normal(n, width, element)
+    post, comb = normal(1, n, "f32")[0], normal(n, n, "f32")
+    if "integers" in options:
+        f, *x = [[rng.randrange(-4, 5) for _ in range(width)] for _ in range(1 + n)]
+        post, *comb = [[rng.randrange(-4, 5) for _ in range(n)] for _ in range(1 + n)]
+    kernel.bind("f", (1, width), element, stored(f, element))
+    kernel.bind("x", (1, n, width), element, stored(flat(x), element))
+    kernel.bind("post", (1, n), "f32", f32(post))
+    kernel.bind("comb", (1, n, n), "f32", f32(flat(comb)))
+    y = [post[k] * f[i] + math.fsum(comb[j][k] * x[j][i] for j in range(n)) for k in range(n) for i in range(width)]
+    if "integers" in options:
+        kernel.result("y", (1, n, width), element, stored(y, element))
+    else:
+        kernel.result("y", (1, n, width), "f32", f32(y), 2e-6)
+    kernel.write()
+
+
 def main():
     folder, kernel, *rest = sys.argv[1:]
     sizes = [int(word) for word in rest if word.lstrip("-").isdigit()]
     options = dict(word.partition("=")[::2] for word in rest if not word.lstrip("-").isdigit())
-    kinds = [attention, attention_part, combine, top_k, index, merge, hadamard]
+    kinds = [attention, attention_part, combine, top_k, index, merge, hadamard, hc_mix, hc_close, hc_post]
     {kind.__name__: kind for kind in kinds}[kernel](folder, options, *sizes)
 
 
