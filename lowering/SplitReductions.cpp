@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// v4-split-reductions: keys of attention and indexer, and columns of hyper-connections, become parts when rows are few.
+// v4-split-reductions: keys of attention and indexer, columns of hyper-connections, and channels of compressors become
+// parts when rows are few.
 
 #include "lowering/Passes.h"
 #include "lowering/nvptx/templates/Rows.h"
@@ -104,7 +105,79 @@ public:
     return phase.getResults();
   }
 
+  /// A phase with a grid of kernels `compress` over slots and channels: a phase of `op`, whose states it updates.
+  ValueRange compressPhase(CompressOp op, int64_t channels) {
+    int64_t halves = op.getOverlap() ? 2 : 1, width = shapeOf(op.getEntries())[1];
+    int64_t slots = shapeOf(op.getKvRows()).size() == 3 ? shapeOf(op.getKvRows())[0] : 0;
+    auto phase = PhaseOp::create(*this, op.getResultTypes());
+    SmallVector<Value> states = {op.getKvRows(), op.getScoreRows()};
+    Value entries = findDestination();
+    OpBuilder::InsertionGuard guard(*this);
+    setInsertionPointToStart(&phase.getBody().emplaceBlock());
+
+    // 1. Channels as a dimension of their own, states with one for the slot.
+    auto split = [&](Value tensor) {
+      SmallVector<int64_t> shape(shapeOf(tensor).drop_back());
+      shape.append({halves, width});
+      return expand(tensor, shape, {{0}, {1, 2}});
+    };
+    SmallVector<ReassociationIndices> ofState = slots ? SmallVector<ReassociationIndices>{{0}, {1}, {2, 3}}
+                                                      : SmallVector<ReassociationIndices>{{0, 1}, {2, 3}};
+    SmallVector<Value> outs = {entries};
+    for (Value state : states)
+      outs.push_back(expand(state, {std::max<int64_t>(slots, 1), rowsOf(state), halves, width}, ofState));
+    SmallVector<Value> rows = {split(op.getKv()), split(op.getGate()), split(op.getApe())};
+
+    // 2. The grid. With slots a row of the call, and an entry, belongs to each.
+    SmallVector<OpFoldResult> lower(2, getIndexAttr(0));
+    SmallVector<OpFoldResult> upper = {getIndexAttr(std::max<int64_t>(slots, 1)), getIndexAttr(width)};
+    SmallVector<OpFoldResult> step = {getIndexAttr(1), getIndexAttr(channels)};
+    auto forall = scf::ForallOp::create(*this, lower, upper, step, outs, std::nullopt);
+    setInsertionPoint(forall.getTerminator());
+    Value slot = forall.getInductionVars()[0], channel = forall.getInductionVars()[1];
+    auto cut = [&](Value tensor, bool ofSlot) {
+      auto type = cast<RankedTensorType>(tensor.getType());
+      SmallVector<OpFoldResult> at(type.getRank(), getIndexAttr(0)), extents, strides(type.getRank(), getIndexAttr(1));
+      SmallVector<int64_t> shape(type.getShape());
+      at.back() = channel;
+      shape.back() = channels;
+      if (ofSlot) {
+        at.front() = slot;
+        shape.front() = 1;
+      }
+      for (int64_t size : shape)
+        extents.push_back(getIndexAttr(size));
+      return tensor::ExtractSliceOp::create(*this, type.clone(shape), tensor, at, extents, strides);
+    };
+    SmallVector<Value> inputs = {cut(rows[0], slots), cut(rows[1], slots), cut(rows[2], false),
+                                 slots ? slice(op.getSpan(), slot, 1) : op.getSpan()};
+    SmallVector<tensor::ExtractSliceOp> tiles;
+    for (auto [i, out] : llvm::enumerate(forall.getRegionIterArgs()))
+      tiles.push_back(cut(out, slots || i > 0));
+    auto kernel = KernelOp::create(*this, ValueRange(llvm::to_vector_of<Value>(tiles)).getTypes(), "compress", inputs,
+                                   llvm::to_vector_of<Value>(tiles));
+    setBlock(kernel, kRowThreads);
+    setInsertionPointToStart(forall.getTerminator().getBody());
+    for (auto [tile, out, result] : llvm::zip(tiles, forall.getRegionIterArgs(), kernel.getResults()))
+      tensor::ParallelInsertSliceOp::create(*this, result, out, tile.getMixedOffsets(), tile.getMixedSizes(),
+                                            tile.getMixedStrides());
+
+    // 3. The states as they were.
+    setInsertionPointAfter(forall);
+    SmallVector<Value> results = {forall.getResult(0)};
+    for (unsigned i : {1, 2})
+      results.push_back(tensor::CollapseShapeOp::create(*this, cast<RankedTensorType>(op->getResult(i).getType()),
+                                                        forall.getResult(i), ofState));
+    YieldOp::create(*this, results);
+    return phase.getResults();
+  }
+
 private:
+  Value expand(Value tensor, ArrayRef<int64_t> shape, ArrayRef<ReassociationIndices> groups) {
+    auto type = RankedTensorType::get(shape, cast<RankedTensorType>(tensor.getType()).getElementType());
+    return tensor::ExpandShapeOp::create(*this, type, tensor, groups);
+  }
+
   Operation *op;
   bool isGpu;
 };
@@ -119,8 +192,8 @@ struct SplitReductionsPass : v4::impl::SplitReductionsPassBase<SplitReductionsPa
       // Rounding points belong to the order of the decomposition.
       if (isa<HcPreOp, IndexTopKOp, SparseAttentionOp>(op) && !op->hasAttr("rounded"))
         ops.push_back(op);
-      // A CPU has no template for what follows the products.
-      if (isGpu && isa<HcHeadOp>(op))
+      // A CPU has no templates for these.
+      if (isGpu && isa<CompressOp, HcHeadOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops)
@@ -128,6 +201,8 @@ struct SplitReductionsPass : v4::impl::SplitReductionsPassBase<SplitReductionsPa
         splitAttention(attention);
       else if (auto index = dyn_cast<IndexTopKOp>(op))
         splitIndex(index);
+      else if (auto compress = dyn_cast<CompressOp>(op))
+        splitChannels(compress);
       else if (auto head = dyn_cast<HcHeadOp>(op))
         splitMix(head);
       else
@@ -189,6 +264,14 @@ private:
       return 0;
     int64_t columns = largestDivisor(width / kVector, kPartColumns / kVector) * kVector;
     return columns < kPartColumns / 4 || streams * width / columns < kFewParts ? 0 : columns;
+  }
+
+  void splitChannels(CompressOp op) {
+    int64_t channels = compressedChannels(op.getRatio(), op.getOverlap(), shapeOf(op.getEntries())[1]);
+    if (!channels)
+      return;
+    op->replaceAllUsesWith(PhaseBuilder(op, isGpu).compressPhase(op, channels));
+    op->erase();
   }
 
   void splitIndex(IndexTopKOp op) {

@@ -23,6 +23,10 @@ ArrayRef<v4::GpuTemplate> v4::getGpuTemplates() {
       {"hc_mix", nullptr, nullptr, expandBlockHcMix},
       {"hc_close", nullptr, nullptr, expandBlockHcClose},
       {"hc_post", nullptr, selectBlockHcPost, expandBlockHcPost},
+      {"route", nullptr, selectBlockRoute, expandBlockRoute},
+      {"route_hash", nullptr, nullptr, expandBlockRouteHash},
+      {"dispatch", nullptr, selectBlockDispatch, expandBlockDispatch},
+      {"compress", nullptr, nullptr, expandBlockCompress},
   };
   return templates;
 }

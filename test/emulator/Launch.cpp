@@ -171,7 +171,7 @@ bool check(const LaunchText &launch, const std::vector<std::vector<char>> &resul
     for (float w : want)
       largest = std::max(largest, std::fabs(double(w)));
     for (size_t k = 0; k != count; ++k)
-      if (!(std::fabs(double(got[k]) - double(want[k])) <= binding.tolerance * largest)) {
+      if (std::memcmp(&got[k], &want[k], 4) != 0 && !(std::fabs(double(got[k]) - double(want[k])) <= binding.tolerance * largest)) {
         std::fprintf(stderr, "%s differs at element %zu: %.9g, expected %.9g, bound %.3g of %.9g\n", binding.name.c_str(), k,
                      double(got[k]), double(want[k]), binding.tolerance, largest);
         good = false;

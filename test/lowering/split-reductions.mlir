@@ -148,3 +148,50 @@ func.func @hyper_connections_of_rows(%x: tensor<24x4x1024xbf16>, %fn: tensor<4x4
       : (tensor<24x4x4124xbf16>, tensor<4x16496xf32>, tensor<1xf32>, tensor<4xf32>) -> tensor<24x4124xbf16>
   return %0, %1, %2 : tensor<24x1024xbf16>, tensor<24x1024xbf16>, tensor<24x4124xbf16>
 }
+
+// -----
+
+// On a GPU the channels of a compressor are cut, those of both halves of a row together; its states are updated where they are.
+// CHECK-LABEL: func.func @compress
+// CHECK-NOT:     v4.phase
+// GPU-LABEL: func.func @compress
+// GPU-SAME:    %[[OUT:[a-z0-9]+]]: tensor<2x64xf32>)
+// GPU:         v4.phase
+// GPU-DAG:       %[[KV:.+]] = tensor.expand_shape %arg3 {{.*}} tensor<8x128xf32> into tensor<1x8x2x64xf32>
+// GPU-DAG:       %[[SCORE:.+]] = tensor.expand_shape %arg4 {{.*}} tensor<8x128xf32> into tensor<1x8x2x64xf32>
+// GPU:           %[[R:.+]]:3 = scf.forall (%{{.+}}, %[[C:.+]]) = (0, 0) to (1, 64) step (1, 32) shared_outs(%[[Y:.+]] = %[[OUT]], %{{.+}} = %[[KV]], %{{.+}} = %[[SCORE]])
+// GPU:             tensor.extract_slice %[[Y]][0, %[[C]]] [2, 32] [1, 1]
+// GPU:             v4.kernel "compress" ins({{.*}} : tensor<8x2x32xf32>, tensor<8x2x32xf32>, tensor<4x2x32xf32>, tensor<2xi32>) outs({{.*}} : tensor<2x32xf32>, tensor<1x8x2x32xf32>, tensor<1x8x2x32xf32>) {{.*}} {blocks_per_sm = 1 : i64, threads = 256 : i64}
+// GPU:           tensor.collapse_shape %[[R]]#1 {{.*}} into tensor<8x128xf32>
+func.func @compress(%kv: tensor<8x128xf32>, %gate: tensor<8x128xf32>, %ape: tensor<4x128xf32>, %kv_rows: tensor<8x128xf32>,
+                    %score_rows: tensor<8x128xf32>, %span: tensor<2xi32>, %out: tensor<2x64xf32>)
+    -> (tensor<8x128xf32>, tensor<8x128xf32>, tensor<2x64xf32>) {
+  %y, %a, %b = v4.compress %kv, %gate, %ape, %kv_rows, %score_rows, %span ratio 4 overlap
+      : (tensor<8x128xf32>, tensor<8x128xf32>, tensor<4x128xf32>, tensor<8x128xf32>, tensor<8x128xf32>, tensor<2xi32>)
+      -> (tensor<2x64xf32>, tensor<8x128xf32>, tensor<8x128xf32>)
+  return %a, %b, %y : tensor<8x128xf32>, tensor<8x128xf32>, tensor<2x64xf32>
+}
+
+// -----
+
+// With slots, states, rows and entries of one slot.
+// GPU-LABEL: func.func @compress_slots
+// GPU:         scf.forall (%[[SLOT:.+]], %[[C:.+]]) = (0, 0) to (3, 32) step (1, 32)
+// GPU:           tensor.extract_slice %{{.+}}[%[[SLOT]], 0, 0, %[[C]]] [1, 128, 1, 32]
+// GPU:           v4.kernel "compress" ins({{.*}} : tensor<1x1x32xf32>, tensor<1x1x32xf32>, tensor<128x1x32xf32>, tensor<1x2xi32>) outs({{.*}} : tensor<1x32xf32>, tensor<1x128x1x32xf32>, tensor<1x128x1x32xf32>)
+// Rows that the warps do not share evenly stay.
+// GPU-NOT:     v4.phase
+// GPU:         v4.compress {{.*}} ratio 100
+func.func @compress_slots(%kv: tensor<3x32xf32>, %gate: tensor<3x32xf32>, %ape: tensor<128x32xf32>, %kv_rows: tensor<3x128x32xf32>,
+                          %score_rows: tensor<3x128x32xf32>, %span: tensor<3x2xi32>, %ape100: tensor<100x32xf32>,
+                          %kv100: tensor<3x100x32xf32>, %score100: tensor<3x100x32xf32>, %out: tensor<3x32xf32>, %out100: tensor<3x32xf32>)
+    -> (tensor<3x128x32xf32>, tensor<3x128x32xf32>, tensor<3x100x32xf32>, tensor<3x100x32xf32>, tensor<3x32xf32>, tensor<3x32xf32>) {
+  %y, %a, %b = v4.compress %kv, %gate, %ape, %kv_rows, %score_rows, %span ratio 128
+      : (tensor<3x32xf32>, tensor<3x32xf32>, tensor<128x32xf32>, tensor<3x128x32xf32>, tensor<3x128x32xf32>, tensor<3x2xi32>)
+      -> (tensor<3x32xf32>, tensor<3x128x32xf32>, tensor<3x128x32xf32>)
+  %z, %c, %d = v4.compress %kv, %gate, %ape100, %kv100, %score100, %span ratio 100
+      : (tensor<3x32xf32>, tensor<3x32xf32>, tensor<100x32xf32>, tensor<3x100x32xf32>, tensor<3x100x32xf32>, tensor<3x2xi32>)
+      -> (tensor<3x32xf32>, tensor<3x100x32xf32>, tensor<3x100x32xf32>)
+  return %a, %b, %c, %d, %y, %z : tensor<3x128x32xf32>, tensor<3x128x32xf32>, tensor<3x100x32xf32>, tensor<3x100x32xf32>, tensor<3x32xf32>,
+      tensor<3x32xf32>
+}

@@ -9,18 +9,18 @@
 using namespace mlir;
 using namespace mlir::v4;
 
-BlockBuilder::BlockBuilder(KernelOp op) : KernelBuilder(op), count(kBlockThreads) {
+BlockBuilder::BlockBuilder(KernelOp op) : KernelBuilder(op), blockThreads(kBlockThreads) {
   if (auto threads = op->getAttrOfType<IntegerAttr>("threads"))
-    count = threads.getInt();
+    blockThreads = threads.getInt();
   threadId = gpu::ThreadIdOp::create(*this, gpu::Dimension::x);
   warpId = div(threadId, kWarp);
   laneId = rem(threadId, kWarp);
 }
 
 void BlockBuilder::forThreads(int64_t number, function_ref<void(Value)> body) {
-  if (number == count)
+  if (number == blockThreads)
     return body(threadId);
-  if (number < count)
+  if (number < blockThreads)
     return when(compare(arith::CmpIPredicate::ult, threadId, index(number)), [&] { body(threadId); });
   forThreads(index(number), body);
 }
@@ -111,6 +111,15 @@ Value BlockBuilder::zeroIfNot(Value condition, Value value) {
   return select(condition, value, arith::ConstantOp::create(*this, getZeroAttr(value.getType())));
 }
 
+Value BlockBuilder::orderKey(Value number) {
+  // -0 becomes 0. Negative numbers: all bits turned; others: the sign.
+  Value bits = bitcast(getI32Type(), add(number, f32(0)));
+  Value sign = arith::ShRSIOp::create(*this, bits, i32(31));
+  Value turned = bitOr(sign, i32(INT32_MIN));
+  Value isNan = arith::CmpFOp::create(*this, arith::CmpFPredicate::UNO, number, number);
+  return select(isNan, i32(0), arith::XOrIOp::create(*this, bits, turned));
+}
+
 Value BlockBuilder::shuffleXor(Value value, int64_t mask) {
   return gpu::ShuffleOp::create(*this, value, mask, kWarp, gpu::ShuffleMode::XOR).getShuffleResult();
 }
@@ -129,6 +138,34 @@ Value BlockBuilder::warpMax(Value value, int64_t lanes) {
   for (int64_t mask = 1; mask < lanes; mask *= 2)
     value = max(value, shuffleXor(value, mask));
   return value;
+}
+
+Value BlockBuilder::warpPrefix(Value value) {
+  for (int64_t distance = 1; distance < kWarp; distance *= 2) {
+    Value other = gpu::ShuffleOp::create(*this, value, distance, kWarp, gpu::ShuffleMode::UP).getShuffleResult();
+    value = add(value, zeroIfNot(compare(arith::CmpIPredicate::uge, lane(), index(distance)), other));
+  }
+  return value;
+}
+
+Value BlockBuilder::warpMost(Value value) {
+  return NVVM::ReduxOp::create(*this, getI32Type(), value, NVVM::ReduxKind::UMAX, i32(-1));
+}
+
+Value BlockBuilder::warpLeast(Value value) {
+  return NVVM::ReduxOp::create(*this, getI32Type(), value, NVVM::ReduxKind::UMIN, i32(-1));
+}
+
+Value BlockBuilder::ballot(Value flag) {
+  return NVVM::VoteSyncOp::create(*this, getI32Type(), i32(-1), flag, NVVM::VoteSyncKind::ballot);
+}
+
+Value BlockBuilder::equalLanes(Value value) {
+  return NVVM::MatchSyncOp::create(*this, getI32Type(), i32(-1), value, NVVM::MatchSyncKind::any);
+}
+
+Value BlockBuilder::lanesBelow() {
+  return sub(arith::ShLIOp::create(*this, i32(1), toI32(lane())), i32(1));
 }
 
 SmallVector<Value> BlockBuilder::mma(ArrayRef<Value> a, ArrayRef<Value> b, ArrayRef<Value> c) {

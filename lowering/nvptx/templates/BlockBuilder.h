@@ -23,8 +23,8 @@ public:
   explicit BlockBuilder(KernelOp op);
 
   // Threads.
-  int64_t threads() const { return count; }
-  int64_t warps() const { return count / kWarp; }
+  int64_t threads() const { return blockThreads; }
+  int64_t warps() const { return blockThreads / kWarp; }
   /// Numbers as index: of the thread in the block, of its warp, of the lane in the warp.
   Value thread() { return threadId; }
   Value warp() { return warpId; }
@@ -66,6 +66,8 @@ public:
   /// A vector of whole dwords as i32 values.
   SmallVector<Value> dwords(Value vector);
   Value zeroIfNot(Value condition, Value value);
+  /// An f32 as unsigned i32 of the same order: zeros equal, NaN 0, which no number is.
+  Value orderKey(Value number);
 
   // Warps.
   Value shuffleXor(Value value, int64_t mask);
@@ -74,11 +76,21 @@ public:
   /// Sum and largest value over groups of `lanes` lanes, in all of them; the order of the sum is fixed.
   Value warpSum(Value value, int64_t lanes = kWarp);
   Value warpMax(Value value, int64_t lanes = kWarp);
+  /// Sum of the i32 of this lane and those below it.
+  Value warpPrefix(Value value);
+  /// The largest and the least i32 of a warp, unsigned.
+  Value warpMost(Value value);
+  Value warpLeast(Value value);
+  /// A bit for each lane of the warp: those where `flag` is set, those with the same i32, those below this one.
+  Value ballot(Value flag);
+  Value equalLanes(Value value);
+  Value lanesBelow();
+  Value count(Value lanes) { return math::CtPopOp::create(*this, lanes); }
   /// D = A * B + C of m16n8k16 with bf16 pairs (i32) and f32 sums: 4, 2 and 4 registers.
   SmallVector<Value> mma(ArrayRef<Value> a, ArrayRef<Value> b, ArrayRef<Value> c);
 
 private:
-  int64_t count;
+  int64_t blockThreads;
   Value threadId, warpId, laneId;
 };
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Templates of GPUs for hyper-connections: `hc_mix` (products of rows with a part of the columns of fn), `hc_close` (all
-// that follows them, for v4.hc_pre and v4.hc_head) and `hc_post`.
+// Templates of GPUs for hyper-connections: `hc_mix` (products of rows with a part of the columns of fn), `hc_close`
+// (all that follows them, for v4.hc_pre and v4.hc_head) and `hc_post`.
 //
 // fn is one and a half megabytes and more: it is read by as many blocks as the columns have parts, once for several
-// rows, in loads of 16 bytes that are all under way at once. What follows is a handful of numbers: they are in the lanes of
-// a warp, an entry of the mix in each, and so are the 4 x 4 numbers of Sinkhorn's normalisation.
+// rows, in loads of 16 bytes that are all under way at once. What follows is a handful of numbers: they are in the
+// lanes of a warp, an entry of the mix in each, and so are the 4 x 4 numbers of Sinkhorn's normalisation.
 
 #include "lowering/nvptx/templates/Rows.h"
 
@@ -20,7 +20,9 @@ constexpr int64_t kSteps = 4;
 /// Threads of a block of `hc_post`.
 constexpr int64_t kPostThreads = 128;
 
-static int64_t sizeOf(Value memory, int64_t dim) { return cast<MemRefType>(memory.getType()).getDimSize(dim); }
+static int64_t sizeOf(Value memory, int64_t dim) {
+  return cast<MemRefType>(memory.getType()).getDimSize(dim);
+}
 
 int64_t v4::mixColumns(int64_t streams, int64_t width) {
   // The normalisation works on a square of lanes, and its sums are exchanges between them.
@@ -37,10 +39,11 @@ LogicalResult v4::expandBlockHcMix(KernelOp op, const GpuTarget &target) {
     return failure();
   BlockBuilder b(op);
   Value streams = op.getInputs()[0], fn = op.getInputs()[1], out = op.getOutputs()[0], zero = b.index(0);
-  int64_t tokens = sizeOf(streams, 0), width = sizeOf(streams, 2), rows = sizeOf(fn, 0), columns = b.attribute("columns");
+  int64_t tokens = sizeOf(streams, 0), width = sizeOf(streams, 2), rows = sizeOf(fn, 0),
+          columns = b.attribute("columns");
   if (columns % kLane || width % columns)
-    return op.emitOpError() << "expected a multiple of " << kLane << " that divides " << width << " as columns of a part, found "
-                            << columns;
+    return op.emitOpError() << "expected a multiple of " << kLane << " that divides " << width
+                            << " as columns of a part, found " << columns;
   Value first = b.mul(op.getInputs()[2], columns), stream = b.div(first, width);
   Value start = b.sub(first, b.mul(stream, width));
   // A warp has some rows of fn, and its lanes the columns.
@@ -103,8 +106,9 @@ LogicalResult v4::expandBlockHcMix(KernelOp op, const GpuTarget &target) {
         else
           put();
       }
-      b.when(b.compare(arith::CmpIPredicate::eq, b.warp(), zero),
-             [&] { b.store(own.back(), out, {b.index(token), zero, b.index(rows)}); });
+      b.when(b.compare(arith::CmpIPredicate::eq, b.warp(), zero), [&] {
+        b.store(own.back(), out, {b.index(token), zero, b.index(rows)});
+      });
     }
   });
   return success();
@@ -126,8 +130,8 @@ static Value normalize(BlockBuilder &b, Value z, int64_t n) {
   })[0];
 }
 
-/// inputs: sums of the parts [1, P, m + 1], streams [1, n, d], scale, base [m]; outputs: x [1, d] and, of v4.hc_pre, post
-/// [1, n] and comb [1, n, n]. m is n*(2+n) for v4.hc_pre, n for v4.hc_head. Attributes of these ops.
+/// inputs: sums of the parts [1, P, m + 1], streams [1, n, d], scale, base [m]; outputs: x [1, d] and, of v4.hc_pre,
+/// post [1, n] and comb [1, n, n]. m is n*(2+n) for v4.hc_pre, n for v4.hc_head. Attributes of these ops.
 LogicalResult v4::expandBlockHcClose(KernelOp op, const GpuTarget &target) {
   bool isHead = !op->hasAttr("iterations");
   if (failed(verifyRowKernel(op, 4, isHead ? 1 : 3)))
@@ -173,8 +177,9 @@ LogicalResult v4::expandBlockHcClose(KernelOp op, const GpuTarget &target) {
       b.when(isPost, [&] { b.store(b.add(sigmoid, sigmoid), op.getOutputs()[1], {zero, b.rem(b.lane(), n)}); });
       Value from = b.toI32(b.rem(b.add(b.lane(), 2 * n), kWarp));
       Value comb = normalize(b, b.shuffleFrom(gate, from), n);
-      b.when(b.compare(Pred::ult, b.lane(), b.index(n * n)),
-             [&] { b.store(comb, op.getOutputs()[2], {zero, b.div(b.lane(), n), b.rem(b.lane(), n)}); });
+      b.when(b.compare(Pred::ult, b.lane(), b.index(n * n)), [&] {
+        b.store(comb, op.getOutputs()[2], {zero, b.div(b.lane(), n), b.rem(b.lane(), n)});
+      });
     });
 
   // 3. The streams, weighed.

@@ -45,6 +45,18 @@ LogicalResult expandBlockHcClose(KernelOp op, const GpuTarget &target);
 bool selectBlockHcPost(Operation *op, const GpuTarget &target);
 LogicalResult expandBlockHcPost(KernelOp op, const GpuTarget &target);
 
+/// Routing.cpp: the experts of a row, and the pairs of rows and experts by expert.
+bool selectBlockRoute(Operation *op, const GpuTarget &target);
+LogicalResult expandBlockRoute(KernelOp op, const GpuTarget &target);
+LogicalResult expandBlockRouteHash(KernelOp op, const GpuTarget &target);
+bool selectBlockDispatch(Operation *op, const GpuTarget &target);
+LogicalResult expandBlockDispatch(KernelOp op, const GpuTarget &target);
+
+/// Compress.cpp: compressed entries and the state of the compressor, for channels that SplitReductions cuts off.
+LogicalResult expandBlockCompress(KernelOp op, const GpuTarget &target);
+/// Channels of a block, or 0 where the template does not support blocks of `ratio` tokens.
+int64_t compressedChannels(int64_t ratio, bool overlap, int64_t width);
+
 /// Elements of a row that a thread takes at a time: 16 bytes of them, if whole numbers of those are in a row.
 int64_t rowLanes(Value memory);
 

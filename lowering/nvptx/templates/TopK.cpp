@@ -12,8 +12,6 @@
 
 #include "lowering/nvptx/templates/CacheRows.h"
 
-#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
-
 using namespace mlir;
 using namespace mlir::v4;
 
@@ -59,8 +57,6 @@ public:
   }
 
   State begin() { return {b.index(0), b.i32(0)}; }
-  /// A score as key.
-  Value keyOf(Value score);
   /// Adds the key of every thread that has one and reaches the bound, in the order of threads. All threads call it.
   State add(State state, Value key, Value column, Value isThere);
   /// The k best, or all when they are fewer.
@@ -83,22 +79,13 @@ private:
 };
 } // namespace
 
-Value Candidates::keyOf(Value score) {
-  // -0 becomes 0. Negative numbers: all bits turned; others: the sign.
-  Value bits = b.bitcast(b.getI32Type(), b.add(score, b.f32(0)));
-  Value sign = arith::ShRSIOp::create(b, bits, b.i32(31));
-  Value turned = b.bitOr(sign, b.i32(INT32_MIN));
-  Value isNan = arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, score, score);
-  return b.select(isNan, b.i32(0), arith::XOrIOp::create(b, bits, turned));
-}
-
 SmallVector<std::pair<Value, Value>> Candidates::countFlags(ArrayRef<Value> flags) {
-  Value below = b.sub(arith::ShLIOp::create(b, b.i32(1), b.toI32(b.lane())), b.i32(1));
+  Value below = b.lanesBelow();
   SmallVector<Value> ahead;
   for (auto [i, flag] : llvm::enumerate(flags)) {
-    Value votes = NVVM::VoteSyncOp::create(b, b.getI32Type(), b.i32(-1), flag, NVVM::VoteSyncKind::ballot);
-    ahead.push_back(math::CtPopOp::create(b, arith::AndIOp::create(b, votes, below)));
-    Value number = math::CtPopOp::create(b, votes), at = b.index(i);
+    Value votes = b.ballot(flag);
+    ahead.push_back(b.count(arith::AndIOp::create(b, votes, below)));
+    Value number = b.count(votes), at = b.index(i);
     b.when(b.compare(Pred::eq, b.lane(), b.index(0)), [&] { b.store(number, totals, {at, b.warp()}); });
   }
   b.barrier();
@@ -256,7 +243,7 @@ LogicalResult v4::expandBlockTopK(KernelOp op, const GpuTarget &target) {
         auto state = loopOver(b, zero, visible, b.threads(), candidates.begin(), [&](Value first, auto state) {
           Value column = b.add(first, b.thread());
           Value score = b.load(scores, {zero, b.min(column, last)});
-          return candidates.add(state, candidates.keyOf(score), b.toI32(column), b.compare(Pred::ult, column, visible));
+          return candidates.add(state, b.orderKey(score), b.toI32(column), b.compare(Pred::ult, column, visible));
         });
         candidates.write(candidates.close(state), out);
       });
@@ -383,7 +370,7 @@ LogicalResult v4::expandBlockIndexTopK(KernelOp op, const GpuTarget &target) {
           Value isThere = b.compare(Pred::ult, b.thread(), count);
           Value score = b.load(scores.scores, b.min(b.thread(), b.sub(count, b.index(1))));
           // The scores are read before the next ones are written: `add` has barriers.
-          return candidates.add(state, candidates.keyOf(score), b.toI32(b.add(first, b.thread())), isThere);
+          return candidates.add(state, b.orderKey(score), b.toI32(b.add(first, b.thread())), isThere);
         });
         state = candidates.close(state);
         if (!isPart)

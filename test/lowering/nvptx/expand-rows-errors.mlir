@@ -57,3 +57,55 @@ func.func @post_rows(%f: memref<2x64xf32>, %x: memref<2x4x64xf32>, %post: memref
       outs(%y : memref<2x4x64xf32>) {threads = 128}
   return
 }
+
+// -----
+
+func.func @route_rows(%x: memref<2x8xf32>, %bias: memref<8xf32>, %y: memref<2x2xi32>, %w: memref<2x2xf32>) {
+  // expected-error @below {{expected one row, found 2}}
+  v4.kernel "route" ins(%x, %bias : memref<2x8xf32>, memref<8xf32>) outs(%y, %w : memref<2x2xi32>, memref<2x2xf32>) {threads = 32, scale = 1.5 : f32}
+  return
+}
+
+// -----
+
+func.func @route_experts(%x: memref<1x8xf32>, %bias: memref<8xf32>, %y: memref<1x9xi32>, %w: memref<1x9xf32>) {
+  // expected-error @below {{expected no more than 1024 experts, found 8 and 9 of a row}}
+  v4.kernel "route" ins(%x, %bias : memref<1x8xf32>, memref<8xf32>) outs(%y, %w : memref<1x9xi32>, memref<1x9xf32>) {threads = 32, scale = 1.5 : f32}
+  return
+}
+
+// -----
+
+func.func @hash_experts(%x: memref<1x8xf32>, %t: memref<1xi32>, %table: memref<4x33xi64>, %y: memref<1x33xi32>, %w: memref<1x33xf32>) {
+  // expected-error @below {{expected no more than 32 experts of a row, found 33}}
+  v4.kernel "route_hash" ins(%x, %t, %table : memref<1x8xf32>, memref<1xi32>, memref<4x33xi64>) outs(%y, %w : memref<1x33xi32>, memref<1x33xf32>)
+      {threads = 32, scale = 1.5 : f32}
+  return
+}
+
+// -----
+
+func.func @dispatch_operands(%x: memref<2x2xi32>, %y: memref<4xi32>) {
+  // expected-error @below {{expected 3 inputs and 5 outputs, found 1 and 1}}
+  v4.kernel "dispatch" ins(%x : memref<2x2xi32>) outs(%y : memref<4xi32>) {threads = 32, experts = 8}
+  return
+}
+
+// -----
+
+func.func @dispatch_counters(%x: memref<2x2xi32>, %w: memref<2x2xf32>, %t: memref<2xi32>, %a: memref<4xi32>, %b: memref<5xi32>, %c: memref<4xi32>,
+                             %d: memref<4xf32>, %e: memref<2x2xi32>) {
+  // expected-error @below {{expected no more than 32768 bytes of counters, found 2 warps with 5000 experts}}
+  v4.kernel "dispatch" ins(%x, %w, %t : memref<2x2xi32>, memref<2x2xf32>, memref<2xi32>)
+      outs(%a, %b, %c, %d, %e : memref<4xi32>, memref<5xi32>, memref<4xi32>, memref<4xf32>, memref<2x2xi32>) {threads = 64, experts = 5000}
+  return
+}
+
+// -----
+
+func.func @compress_rows(%kv: memref<8x1x32xf32>, %ape: memref<100x1x32xf32>, %span: memref<2xi32>, %y: memref<1x32xf32>, %rows: memref<1x100x1x32xf32>) {
+  // expected-error @below {{expected at most 32 channels and 16 rows of an entry for a thread, found 32 channels and a ratio of 100}}
+  v4.kernel "compress" ins(%kv, %kv, %ape, %span : memref<8x1x32xf32>, memref<8x1x32xf32>, memref<100x1x32xf32>, memref<2xi32>)
+      outs(%y, %rows, %rows : memref<1x32xf32>, memref<1x100x1x32xf32>, memref<1x100x1x32xf32>) {threads = 256}
+  return
+}

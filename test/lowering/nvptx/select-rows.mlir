@@ -76,3 +76,41 @@ func.func @hc_post(%f: tensor<2x2048xbf16>, %x: tensor<2x4x2048xbf16>, %post: te
   %0 = v4.hc_post %f, %x, %post, %comb : (tensor<2x2048xbf16>, tensor<2x4x2048xbf16>, tensor<2x4xf32>, tensor<2x4x4xf32>) -> tensor<2x4x2048xbf16>
   return %0 : tensor<2x4x2048xbf16>
 }
+
+// -----
+
+// Routing by a warp for each row, dispatch by one block. Its warps have a counter for every expert: with many of them there are fewer warps.
+// CHECK-LABEL: func.func @routing
+// CHECK: v4.kernel "route" ins({{.*}} : tensor<1x256xf32>, tensor<256xf32>) {{.*}} {blocks_per_sm = 1 : i64, scale = 1.500000e+00 : f32, threads = 32 : i64}
+// CHECK: v4.kernel "route_hash" ins({{.*}} : tensor<1x256xf32>, tensor<1xi32>, tensor<64x6xi64>) {{.*}} {blocks_per_sm = 1 : i64, scale = 1.500000e+00 : f32, threads = 32 : i64}
+// CHECK: v4.kernel "dispatch" {{.*}} {blocks_per_sm = 1 : i64, experts = 256 : i64, threads = 96 : i64}
+// CHECK: v4.kernel "dispatch" {{.*}} {blocks_per_sm = 1 : i64, experts = 4096 : i64, threads = 64 : i64}
+func.func @routing(%x: tensor<16x256xf32>, %bias: tensor<256xf32>, %tokens: tensor<16xi32>, %table: tensor<64x6xi64>, %positions: tensor<16xi32>,
+                   %o0: tensor<96xi32>, %o1: tensor<97xi32>, %o2: tensor<96xi32>, %o3: tensor<96xf32>, %o4: tensor<16x6xi32>,
+                   %p0: tensor<96xi32>, %p1: tensor<97xi32>, %p2: tensor<96xi32>, %p3: tensor<96xf32>, %p4: tensor<16x6xi32>)
+    -> (tensor<96xi32>, tensor<97xi32>, tensor<96xi32>, tensor<96xf32>, tensor<16x6xi32>, tensor<96xi32>, tensor<97xi32>, tensor<96xi32>,
+        tensor<96xf32>, tensor<16x6xi32>) {
+  %0:2 = v4.route %x, %bias scale 1.5 : (tensor<16x256xf32>, tensor<256xf32>) -> (tensor<16x6xi32>, tensor<16x6xf32>)
+  %1:2 = v4.route_hash %x, %tokens, %table scale 1.5
+      : (tensor<16x256xf32>, tensor<16xi32>, tensor<64x6xi64>) -> (tensor<16x6xi32>, tensor<16x6xf32>)
+  %2:5 = v4.dispatch %0#0, %0#1, %positions experts 256 : (tensor<16x6xi32>, tensor<16x6xf32>, tensor<16xi32>)
+      -> (tensor<96xi32>, tensor<97xi32>, tensor<96xi32>, tensor<96xf32>, tensor<16x6xi32>)
+  %3:5 = v4.dispatch %1#0, %1#1, %positions experts 4096 : (tensor<16x6xi32>, tensor<16x6xf32>, tensor<16xi32>)
+      -> (tensor<96xi32>, tensor<97xi32>, tensor<96xi32>, tensor<96xf32>, tensor<16x6xi32>)
+  return %2#0, %2#1, %2#2, %2#3, %2#4, %3#0, %3#1, %3#2, %3#3, %3#4 : tensor<96xi32>, tensor<97xi32>, tensor<96xi32>, tensor<96xf32>,
+      tensor<16x6xi32>, tensor<96xi32>, tensor<97xi32>, tensor<96xi32>, tensor<96xf32>, tensor<16x6xi32>
+}
+
+// -----
+
+// More experts than the lanes of a warp hold, and counters that shared memory does not.
+// CHECK-LABEL: func.func @many_experts
+// CHECK-NOT: v4.kernel
+func.func @many_experts(%x: tensor<2x1025xf32>, %bias: tensor<1025xf32>, %positions: tensor<2xi32>,
+                        %o0: tensor<12xi32>, %o1: tensor<13xi32>, %o2: tensor<12xi32>, %o3: tensor<12xf32>, %o4: tensor<2x6xi32>)
+    -> (tensor<12xi32>, tensor<13xi32>, tensor<12xi32>, tensor<12xf32>, tensor<2x6xi32>) {
+  %0:2 = v4.route %x, %bias scale 1.5 : (tensor<2x1025xf32>, tensor<1025xf32>) -> (tensor<2x6xi32>, tensor<2x6xf32>)
+  %1:5 = v4.dispatch %0#0, %0#1, %positions experts 8193 : (tensor<2x6xi32>, tensor<2x6xf32>, tensor<2xi32>)
+      -> (tensor<12xi32>, tensor<13xi32>, tensor<12xi32>, tensor<12xf32>, tensor<2x6xi32>)
+  return %1#0, %1#1, %1#2, %1#3, %1#4 : tensor<12xi32>, tensor<13xi32>, tensor<12xi32>, tensor<12xf32>, tensor<2x6xi32>
+}

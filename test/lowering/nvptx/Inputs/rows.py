@@ -12,10 +12,15 @@
     rows.py FOLDER hc_mix ROWS STREAMS WIDTH COLUMNS PART [head] [query=bf16]
     rows.py FOLDER hc_close STREAMS WIDTH PARTS ITERATIONS [head] [query=bf16] [integers]
     rows.py FOLDER hc_post STREAMS WIDTH [query=bf16] [integers]
+    rows.py FOLDER route EXPERTS K [ties] [nan]
+    rows.py FOLDER route_hash EXPERTS K VOCABULARY TOKEN
+    rows.py FOLDER compress ROWS RATIO CHANNELS START LENGTH [overlap] [slot]
+    rows.py FOLDER dispatch ROWS K EXPERTS THREADS [some] [one]
 
 FOLDER gets kernel.mlir (a module for v4-stage-kernels) and words (for kernel-run). FORM is that of the cache: f32 if
 nothing is said, bf16, e4m3 (packed rows, all but the last 64 columns in blocks of 64) or e2m1 (packed rows, blocks of 32).
-`shape`: kernel.mlir alone. Everything here is computed with Python's numbers, from the formulas of spec 2, 4.2, 4.4 and 4.9.
+`shape`: kernel.mlir alone. Everything here is computed with Python's numbers, from the formulas of spec 2, 4.2, 4.4, 4.9
+and 5.
 """
 
 import math
@@ -96,13 +101,18 @@ class Cache:
 class Kernel:
     def __init__(self, folder, name, attributes, options):
         self.folder, self.name, self.attributes, self.options = folder, name, attributes, options
-        self.inputs, self.outputs = [], []
+        self.inputs, self.outputs, self.contents = [], [], {}
 
     def bind(self, name, shape, element, data):
         self.inputs.append((name, "memref<%sx%s>" % ("x".join(map(str, shape)), element), data))
 
     def result(self, name, shape, element, expected, tolerance=None):
         self.outputs.append((name, "memref<%sx%s>" % ("x".join(map(str, shape)), element), expected, tolerance))
+
+    def update(self, name, shape, element, data, expected, tolerance=None):
+        """A result that has contents."""
+        self.result(name, shape, element, expected, tolerance)
+        self.contents[name] = data
 
     def write(self, part=None):
         listed = self.inputs + [(name, type, None) for name, type, _, _ in self.outputs]
@@ -128,7 +138,12 @@ class Kernel:
                 out.write(data)
         words += ["in=%s:%s.bin" % (name, name) for name, _, _ in self.inputs]
         for name, _, expected, tolerance in self.outputs:
-            words.append("poison=%s:%d" % (name, len(expected)))
+            if name in self.contents:
+                with open("%s/%s.old" % (self.folder, name), "wb") as out:
+                    out.write(self.contents[name])
+                words.append("in=%s:%s.old" % (name, name))
+            else:
+                words.append("poison=%s:%d" % (name, len(expected)))
             words.append("expect=%s:%s.bin%s" % (name, name, ":%g" % tolerance if tolerance else ""))
         with open(self.folder + "/words", "w") as out:
             out.write("\n".join(words) + "\n")
@@ -357,11 +372,13 @@ def sigmoid(x):
 
 
 def hc_close(folder, options, n, width, parts, iterations):
-    """Sums as products of streams of about one with weights of that size give them, and gates that differ; `integers`: open
-    or closed gates, so that the result is an integer of the element of the streams."""
+    """Sums as products of streams of about one with weights of that size give them, and gates that differ; `integers`:
+    open or closed gates, so that the result is an integer of the element of the streams."""
     is_head, element, eps = "head" in options, options.get("query", "f32"), 1e-6
     attributes = ROW + ", eps = 1.0e-6 : f32, hc_eps = 1.0e-6 : f32"
-    kernel = Kernel(folder, "hc_close", attributes if is_head else attributes + ", iterations = %d : i64" % iterations, options)
+    if not is_head:
+        attributes += ", iterations = %d : i64" % iterations
+    kernel = Kernel(folder, "hc_close", attributes, options)
     products = n if is_head else n * (2 + n)
     sums = [row + [rounded(n * width / parts * rng.uniform(0.5, 2), "f32")] for row in normal(parts, products, "f32")]
     x = normal(n, width, element)
@@ -419,11 +436,130 @@ def hc_post(folder, options, n, width):
     kernel.write()
 
 
+def route_score(logit):
+    return math.sqrt(logit if logit > 20 else math.log1p(math.exp(logit)))
+
+
+def chosen_weights(logits, chosen):
+    scores = [route_score(logits[e]) for e in chosen]
+    return f32([score / (math.fsum(scores) + 1e-20) * 1.5 for score in scores])
+
+
+WARP = "threads = 32, blocks_per_sm = 1, scale = 1.5 : f32"
+
+
+def route(folder, options, experts, k):
+    """`ties`: few numbers, so that equal experts compete. `nan`: experts that lose against all numbers."""
+    kernel = Kernel(folder, "route", WARP, options)
+    logits = [rounded(rng.gauss(0, 3), "f32") for _ in range(experts)]
+    bias = [rounded(rng.gauss(0, 0.5), "f32") for _ in range(experts)]
+    if "ties" in options:
+        logits = [rng.choice([-INFINITY, -2.0, 0.0, 1.0, 25.0]) for _ in range(experts)]
+        bias = [rng.choice([0.0, 16.0]) for _ in range(experts)]
+    keys = [route_score(logit) + b for logit, b in zip(logits, bias)]
+    if "nan" in options:
+        for e in range(0, experts, 2):
+            logits[e] = keys[e] = math.nan
+    order = sorted((-key for key in keys if not math.isnan(key)))
+    assert k >= len(order) or order[k] == order[k - 1] or order[k] - order[k - 1] > 1e-5
+    kernel.bind("x", (1, experts), "f32", f32(logits))
+    kernel.bind("bias", (experts,), "f32", f32(bias))
+    chosen = best(keys, k)
+    kernel.result("y", (1, k), "i32", i32(chosen))
+    kernel.result("w", (1, k), "f32", chosen_weights(logits, chosen), 2e-6)
+    kernel.write()
+
+
+def route_hash(folder, options, experts, k, vocabulary, token):
+    """A table with ids that are no experts, and a token that may be none."""
+    kernel = Kernel(folder, "route_hash", WARP, options)
+    logits = normal(1, experts, "f32")[0]
+    table = [[rng.randrange(-1, experts + 1) for _ in range(k)] for _ in range(vocabulary)]
+    kernel.bind("x", (1, experts), "f32", f32(logits))
+    kernel.bind("t", (1,), "i32", i32([token]))
+    kernel.bind("table", (vocabulary, k), "i64", struct.pack("<%dq" % (vocabulary * k), *flat(table)))
+    chosen = [min(max(e, 0), experts - 1) for e in table[min(max(token, 0), vocabulary - 1)]]
+    kernel.result("y", (1, k), "i32", i32(chosen))
+    kernel.result("w", (1, k), "f32", chosen_weights(logits, chosen), 2e-6)
+    kernel.write()
+
+
+def dispatch(folder, options, rows, k, experts, threads):
+    """`some`: rows that take no part; `one`: all pairs to one expert, a row with it twice and more."""
+    attributes = "threads = %d, blocks_per_sm = 1, experts = %d : i64" % (threads, experts)
+    kernel = Kernel(folder, "dispatch", attributes, options)
+    indices = [[experts // 2] * k if "one" in options else rng.sample(range(experts), k) for _ in range(rows)]
+    weights = normal(rows, k, "f32")
+    positions = [-1 if "some" in options and rng.random() < 0.4 else i for i in range(rows)]
+    kernel.bind("x", (rows, k), "i32", i32(flat(indices)))
+    kernel.bind("w", (rows, k), "f32", f32(flat(weights)))
+    kernel.bind("t", (rows,), "i32", i32(positions))
+    order = sorted((indices[s][j], s, j) for s in range(rows) if positions[s] >= 0 for j in range(k))
+    total, count = len(order), rows * k
+    active = sorted({e for e, _, _ in order})
+    places = [[0] * k for _ in range(rows)]
+    for s in range(rows):
+        for rank, place in enumerate(i for i, pair in enumerate(order) if pair[1] == s):
+            places[s][rank] = place
+    listed = min(count, experts)
+    offsets = [next(i for i, pair in enumerate(order) if pair[0] == e) for e in active]
+    kernel.result("experts", (listed,), "i32", padded(active, listed))
+    kernel.result("offsets", (listed + 1,), "i32", i32(offsets + [total] * (listed + 1 - len(active))))
+    kernel.result("rows", (count,), "i32", i32([s for _, s, _ in order] + [0] * (count - total)))
+    kernel.result("weights", (count,), "f32", f32([weights[s][j] for _, s, j in order] + [0] * (count - total)))
+    kernel.result("pairs", (rows, k), "i32", i32(flat(places)))
+    kernel.write()
+
+
+def compress(folder, options, rows, ratio, channels, start, length):
+    """A sequence that is in the state up to `start`, and goes on with the call. Gates differ by several units."""
+    halves = 2 if "overlap" in options else 1
+    kernel = Kernel(folder, "compress", ROW, options)
+    count, end = min(max(length, 0), rows), start + min(max(length, 0), rows)
+    shape = (halves, channels)
+
+    def draw(number, scale):
+        return [[rounded(rng.gauss(0, scale), "f32") for _ in range(halves * channels)] for _ in range(number)]
+
+    ape = draw(ratio, 1)
+    # By position: values and gates; scores with their bias.
+    kv, gate = draw(start + rows, 1), draw(start + rows, 3)
+    score = [[rounded(g + a, "f32") for g, a in zip(row, ape[t % ratio])] for t, row in enumerate(gate)]
+
+    def state(until):
+        """Rows of the block before, with overlap, and of the unfinished block."""
+        first = until // ratio * ratio - (halves - 1) * ratio
+        held = [t if 0 <= t < until else -1 for t in range(first, first + halves * ratio)]
+        empty = [0] * halves * channels, [-INFINITY] * halves * channels
+        return tuple(f32(flat(rows[t] if t >= 0 else none for t in held)) for rows, none in zip((kv, score), empty))
+
+    kernel.bind("kv", (rows, *shape), "f32", f32(flat(kv[start:])))
+    kernel.bind("gate", (rows, *shape), "f32", f32(flat(gate[start:])))
+    kernel.bind("ape", (ratio, *shape), "f32", f32(flat(ape)))
+    kernel.bind("span", (1, 2) if "slot" in options else (2,), "i32", i32([start, length]))
+    entries = []
+    for block in range(start // ratio, end // ratio):
+        for c in range(channels):
+            held = [(t, (halves - 1) * channels + c) for t in range(block * ratio, (block + 1) * ratio)]
+            if halves > 1 and block:
+                held += [(t - ratio, c) for t, _ in held]
+            top = max(score[t][i] for t, i in held)
+            weights = [math.exp(score[t][i] - top) for t, i in held]
+            entries.append(dot(weights, [kv[t][i] for t, i in held]) / math.fsum(weights))
+    size = -(-rows // ratio) * channels
+    kernel.result("y", (size // channels, channels), "f32", f32(entries) + POISON * (size - len(entries)), 2e-6)
+    old, new = state(start), state(end)
+    kernel.update("kv_rows", (1, halves * ratio, *shape), "f32", old[0], new[0])
+    kernel.update("score_rows", (1, halves * ratio, *shape), "f32", old[1], new[1])
+    kernel.write()
+
+
 def main():
     folder, kernel, *rest = sys.argv[1:]
     sizes = [int(word) for word in rest if word.lstrip("-").isdigit()]
     options = dict(word.partition("=")[::2] for word in rest if not word.lstrip("-").isdigit())
-    kinds = [attention, attention_part, combine, top_k, index, merge, hadamard, hc_mix, hc_close, hc_post]
+    kinds = [attention, attention_part, combine, top_k, index, merge, hadamard, hc_mix, hc_close, hc_post, route,
+             route_hash, dispatch, compress]
     {kind.__name__: kind for kind in kinds}[kernel](folder, options, *sizes)
 
 
