@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The part of NVIDIA's driver API that the device `cuda` uses, declared here: neither a toolkit nor a driver is needed to build.
-// Types and numbers are those of the driver's stable binary interface (cuda.h).
+// The part of NVIDIA's driver API that the device `cuda` uses, declared here: neither a toolkit nor a driver is needed
+// to build. Types and numbers are those of the driver's stable binary interface (cuda.h).
 #ifndef V4_RUNTIME_CUDADRIVER_H
 #define V4_RUNTIME_CUDADRIVER_H
 
@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace v4::cuda {
 
@@ -34,7 +35,12 @@ enum Result : int {
   errorIllegalAddress = 700,
   errorLaunchOutOfResources = 701,
   errorLaunchTimeout = 702,
+  errorAssert = 710,
+  errorHardwareStackError = 714,
+  errorIllegalInstruction = 715,
   errorMisalignedAddress = 716,
+  errorInvalidAddressSpace = 717,
+  errorInvalidPc = 718,
   errorLaunchFailed = 719,
   errorSystemNotReady = 802,
   errorSystemDriverMismatch = 803,
@@ -73,8 +79,10 @@ inline void *const launchParamEnd = nullptr;
 inline void *const launchParamBufferPointer = reinterpret_cast<void *>(1);
 inline void *const launchParamBufferSize = reinterpret_cast<void *>(2);
 
-/// X(exported symbol, member, parameters): the functions that are used, all returning a Result. A driver since CUDA 11.4
-/// has all of them.
+/// Of the CUDA version that first had all of the functions below, as cuDriverGetVersion gives it.
+constexpr int oldestVersion = 11040;
+
+/// X(exported symbol, member, parameters): the functions that are used, all returning a Result.
 #define V4_CUDA_FUNCTIONS(X)                                                                                           \
   X(cuInit, init, (unsigned flags))                                                                                    \
   X(cuDriverGetVersion, driverGetVersion, (int *version))                                                              \
@@ -127,9 +135,14 @@ struct Driver {
   V4_CUDA_FUNCTIONS(V4_CUDA_MEMBER)
 #undef V4_CUDA_MEMBER
 
-  /// Finds every function, once per process; the library stays open. V4_ENVIRONMENT without a driver, or with one that lacks
-  /// a function.
+  /// Finds every function, once per process; the library stays open. V4_ENVIRONMENT without a driver, or with one that
+  /// lacks a function.
   static Expected<const Driver *> open();
+
+  /// "12.4": the newest CUDA that the driver knows.
+  Expected<std::string> version() const;
+  /// "CUDA_ERROR_LAUNCH_FAILED (unspecified launch failure)".
+  std::string describe(Result result) const;
 };
 
 } // namespace v4::cuda
