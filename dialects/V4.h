@@ -82,6 +82,11 @@ struct CacheRow {
   /// The form of a row of `columns` columns in `bytes` bytes; the sizes leave one choice at most.
   static std::optional<CacheRow> fromBytes(int64_t columns, int64_t bytes);
 };
+
+/// Build the arithmetic of the quantisers (spec 7.1) where `builder` inserts: the exponent bits, an i32, of the scale of a
+/// block whose largest magnitude is an f32; the code, an i32, of an f32 for such a scale.
+Value buildScaleBits(const ImplicitLocOpBuilder &builder, Value largest, QuantFormat format);
+Value buildCode(const ImplicitLocOpBuilder &builder, Value number, Value scaleBits, QuantFormat format);
 } // namespace mlir::v4
 
 #define GET_ATTRDEF_CLASSES

@@ -86,6 +86,16 @@ static Value codeOf(Emit &e, Value x, Value bits, QuantFormat format) {
   return arith::OrIOp::create(e, code, e.shiftRight(sign, format == QuantFormat::e4m3 ? 24 : 28));
 }
 
+Value v4::buildScaleBits(const ImplicitLocOpBuilder &builder, Value largest, QuantFormat format) {
+  Emit e(builder);
+  return scaleBits(e, largest, format);
+}
+
+Value v4::buildCode(const ImplicitLocOpBuilder &builder, Value number, Value bits, QuantFormat format) {
+  Emit e(builder);
+  return codeOf(e, number, bits, format);
+}
+
 static Value toByte(Emit &e, Value integer) {
   return arith::TruncIOp::create(e, e.getI8Type(), integer);
 }

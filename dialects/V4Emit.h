@@ -34,6 +34,8 @@ struct Arg {
 class Emit : public ImplicitLocOpBuilder {
 public:
   Emit(OpBuilder &builder, Operation *op) : ImplicitLocOpBuilder(op->getLoc(), builder) { setInsertionPoint(op); }
+  /// Inserts where `builder` does.
+  explicit Emit(const ImplicitLocOpBuilder &builder) : ImplicitLocOpBuilder(builder) {}
 
   // Scalars. Arithmetic is of the type of the first operand: f32, f64, i32 or index.
   Value index(int64_t value);

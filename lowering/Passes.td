@@ -269,8 +269,8 @@ def SplitReductionsPass : Pass<"v4-split-reductions", "::mlir::func::FuncOp"> {
     `v4.hc_pre`: of the columns), so that a row alone occupies all threads and every key is read once for all heads, and a grid that combines
     the parts in order. The number of parts follows from the shapes; which keys belong to a part, from the number of keys that a row sees.
     Calls of many rows stay; their tiles are whole rows. On a GPU `v4.hc_pre` and `v4.hc_head` of any number of rows are cut, up to eight rows
-    sharing a part of the columns, and `v4.compress` becomes a grid over slots and channels, which know nothing of each other; a row of the others that
-    needs more shared memory than a block has stays.
+    sharing a part of the columns, and `v4.compress` becomes a grid over slots and channels, which know nothing of each other; `v4.window_context` becomes
+    a grid over its rows. A row of the others that needs more shared memory than a block has stays.
 
     ```mlir
     %0 = v4.sparse_attention %q, %ring, %sink, %positions, %span window 128 scale 0.125 : (tensor<1x64x64xf32>, ..) -> tensor<1x64x64xf32>

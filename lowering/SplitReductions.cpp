@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// v4-split-reductions: keys of attention and indexer, columns of hyper-connections, and channels of compressors become
-// parts when rows are few.
+// v4-split-reductions: keys of attention and indexer, and columns of hyper-connections, become parts when rows are
+// few; on GPUs channels of compressors and rows of contexts are parts too.
 
 #include "lowering/Passes.h"
 #include "lowering/nvptx/templates/Rows.h"
@@ -26,6 +26,8 @@ constexpr int64_t kManyRows = 8;
 constexpr int64_t kMaxParts = 16, kPartKeys = 64;
 /// Most columns of a part of hyper-connections, and the fewest parts that are worth a second phase.
 constexpr int64_t kPartColumns = 1024, kFewParts = 4;
+/// Rows of a context that one workgroup makes.
+constexpr int64_t kContextRows = 16;
 /// Heads that one workgroup combines.
 constexpr int64_t kCombinedHeads = 4;
 
@@ -193,7 +195,7 @@ struct SplitReductionsPass : v4::impl::SplitReductionsPassBase<SplitReductionsPa
       if (isa<HcPreOp, IndexTopKOp, SparseAttentionOp>(op) && !op->hasAttr("rounded"))
         ops.push_back(op);
       // A CPU has no templates for these.
-      if (isGpu && isa<CompressOp, HcHeadOp>(op))
+      if (isGpu && isa<CompressOp, HcHeadOp, WindowContextOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops)
@@ -203,6 +205,8 @@ struct SplitReductionsPass : v4::impl::SplitReductionsPassBase<SplitReductionsPa
         splitIndex(index);
       else if (auto compress = dyn_cast<CompressOp>(op))
         splitChannels(compress);
+      else if (auto context = dyn_cast<WindowContextOp>(op))
+        splitContext(context);
       else if (auto head = dyn_cast<HcHeadOp>(op))
         splitMix(head);
       else
@@ -272,6 +276,17 @@ private:
       return;
     op->replaceAllUsesWith(PhaseBuilder(op, isGpu).compressPhase(op, channels));
     op->erase();
+  }
+
+  void splitContext(WindowContextOp op) {
+    int64_t rows = shapeOf(op.getResult())[0], tile = largestDivisor(rows, kContextRows);
+    PhaseBuilder b(op, isGpu);
+    ValueRange result = b.phase(
+        "window_context", {rows}, {tile}, b.findDestination(),
+        [&](ValueRange ids) { return SmallVector<Value>{op.getKv(), op.getRing(), op.getSpan(), ids[0]}; },
+        [](KernelOp) {});
+    op.replaceAllUsesWith(result[0]);
+    op.erase();
   }
 
   void splitIndex(IndexTopKOp op) {

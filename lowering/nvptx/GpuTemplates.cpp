@@ -27,6 +27,8 @@ ArrayRef<v4::GpuTemplate> v4::getGpuTemplates() {
       {"route_hash", nullptr, nullptr, expandBlockRouteHash},
       {"dispatch", nullptr, selectBlockDispatch, expandBlockDispatch},
       {"compress", nullptr, nullptr, expandBlockCompress},
+      {"append_rows", nullptr, selectBlockAppend, expandBlockAppend},
+      {"window_context", nullptr, nullptr, expandBlockContext},
   };
   return templates;
 }

@@ -195,3 +195,17 @@ func.func @compress_slots(%kv: tensor<3x32xf32>, %gate: tensor<3x32xf32>, %ape: 
   return %a, %b, %c, %d, %y, %z : tensor<3x128x32xf32>, tensor<3x128x32xf32>, tensor<3x100x32xf32>, tensor<3x100x32xf32>, tensor<3x32xf32>,
       tensor<3x32xf32>
 }
+
+// -----
+
+// On a GPU the context of a call is made by several blocks.
+// CHECK-LABEL: func.func @context
+// CHECK-NOT:     v4.phase
+// GPU-LABEL: func.func @context
+// GPU-SAME:    %[[OUT:[a-z0-9]+]]: tensor<24x64xf32>)
+// GPU:         scf.forall (%[[FIRST:.+]]) = (0) to (24) step (12) shared_outs(%{{.+}} = %[[OUT]])
+// GPU:           v4.kernel "window_context" ins(%arg0, %arg1, %arg2, %[[FIRST]] : {{.*}}) outs({{.*}} : tensor<12x64xf32>) {{.*}} {blocks_per_sm = 1 : i64, threads = 256 : i64}
+func.func @context(%kv: tensor<8x64xf32>, %ring: tensor<16x64xf32>, %span: tensor<2xi32>, %out: tensor<24x64xf32>) -> tensor<24x64xf32> {
+  %y = v4.window_context %kv, %ring, %span : (tensor<8x64xf32>, tensor<16x64xf32>, tensor<2xi32>) -> tensor<24x64xf32>
+  return %y : tensor<24x64xf32>
+}

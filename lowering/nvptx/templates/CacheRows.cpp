@@ -89,10 +89,14 @@ Value CacheRows::codes(const CacheRow &row, Value number, Value column, int64_t 
 void CacheRows::put(Value numbers, Value tile, Value to, Value column, int64_t lanes) {
   if (lanes == 1)
     return b.store(vector::ExtractOp::create(b, numbers, 0), tile, {to, column});
-  for (int64_t i = 0; i < lanes; i += 4) {
-    Value part = vector::ExtractStridedSliceOp::create(b, numbers, ArrayRef<int64_t>{i}, ArrayRef<int64_t>{4},
-                                                       ArrayRef<int64_t>{1});
-    b.storeAligned(part, tile, {to, b.add(column, i)});
+  int64_t size = std::min<int64_t>(lanes, 16 * 8 / cast<MemRefType>(tile.getType()).getElementTypeBitWidth());
+  bool isAligned = b.isAligned(tile, size);
+  for (int64_t i = 0; i < lanes; i += size) {
+    Value part = numbers;
+    if (size < lanes)
+      part = vector::ExtractStridedSliceOp::create(b, numbers, ArrayRef<int64_t>{i}, ArrayRef<int64_t>{size},
+                                                   ArrayRef<int64_t>{1});
+    b.storeRow(part, tile, {to, b.add(column, i)}, isAligned);
   }
 }
 

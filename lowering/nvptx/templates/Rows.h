@@ -57,6 +57,11 @@ LogicalResult expandBlockCompress(KernelOp op, const GpuTarget &target);
 /// Channels of a block, or 0 where the template does not support blocks of `ratio` tokens.
 int64_t compressedChannels(int64_t ratio, bool overlap, int64_t width);
 
+/// AppendRows.cpp: rows into a ring or cache, packed where those are; the rows before a call and those of the call.
+bool selectBlockAppend(Operation *op, const GpuTarget &target);
+LogicalResult expandBlockAppend(KernelOp op, const GpuTarget &target);
+LogicalResult expandBlockContext(KernelOp op, const GpuTarget &target);
+
 /// Elements of a row that a thread takes at a time: 16 bytes of them, if whole numbers of those are in a row.
 int64_t rowLanes(Value memory);
 

@@ -109,3 +109,27 @@ func.func @compress_rows(%kv: memref<8x1x32xf32>, %ape: memref<100x1x32xf32>, %s
       outs(%y, %rows, %rows : memref<1x32xf32>, memref<1x100x1x32xf32>, memref<1x100x1x32xf32>) {threads = 256}
   return
 }
+
+// -----
+
+func.func @append_operands(%x: memref<2x64xf32>, %y: memref<16x64xf32>) {
+  // expected-error @below {{expected 2 inputs and 1 outputs, found 1 and 1}}
+  v4.kernel "append_rows" ins(%x : memref<2x64xf32>) outs(%y : memref<16x64xf32>) {threads = 128}
+  return
+}
+
+// -----
+
+func.func @append_columns(%x: memref<2x64xf32>, %span: memref<2xi32>, %y: memref<16x65xi8>) {
+  // expected-error @below {{expected rows for 64 columns, found 65}}
+  v4.kernel "append_rows" ins(%x, %span : memref<2x64xf32>, memref<2xi32>) outs(%y : memref<16x65xi8>) {threads = 128}
+  return
+}
+
+// -----
+
+func.func @context_operands(%x: memref<2x64xf32>, %y: memref<8x64xf32>) {
+  // expected-error @below {{expected 4 inputs and 1 outputs, found 1 and 1}}
+  v4.kernel "window_context" ins(%x : memref<2x64xf32>) outs(%y : memref<8x64xf32>) {threads = 256}
+  return
+}

@@ -114,3 +114,17 @@ func.func @many_experts(%x: tensor<2x1025xf32>, %bias: tensor<1025xf32>, %positi
       -> (tensor<12xi32>, tensor<13xi32>, tensor<12xi32>, tensor<12xf32>, tensor<2x6xi32>)
   return %1#0, %1#1, %1#2, %1#3, %1#4 : tensor<12xi32>, tensor<13xi32>, tensor<12xi32>, tensor<12xf32>, tensor<2x6xi32>
 }
+
+// -----
+
+// Rows into a ring or cache, in place: few rows leave the threads to other ops of the phase.
+// CHECK-LABEL: func.func @append
+// CHECK: v4.kernel "append_rows" ins(%{{.+}}, %{{.+}} : tensor<1x64xf32>, tensor<2xi32>) outs(%[[RING:.+]] : tensor<16x64xf32>) {{.*}} {blocks_per_sm = 1 : i64, threads = 128 : i64}
+// CHECK: v4.kernel "append_rows" ins(%{{.+}}, %{{.+}} : tensor<9x128xf32>, tensor<9xi32>) outs(%{{.+}} : tensor<64x68xi8>) {{.*}} {blocks_per_sm = 1 : i64, ratio = 4 : i64, threads = 512 : i64}
+func.func @append(%kv: tensor<1x64xf32>, %ring: tensor<16x64xf32>, %span: tensor<2xi32>, %entries: tensor<9x128xf32>,
+                  %cache: tensor<64x68xi8>, %positions: tensor<9xi32>) -> (tensor<16x64xf32>, tensor<64x68xi8>) {
+  %0 = v4.window_append %kv, %ring, %span : (tensor<1x64xf32>, tensor<16x64xf32>, tensor<2xi32>) -> tensor<16x64xf32>
+  %1 = v4.cache_append %entries, %cache, %positions ratio 4
+      : (tensor<9x128xf32>, tensor<64x68xi8>, tensor<9xi32>) -> tensor<64x68xi8>
+  return %0, %1 : tensor<16x64xf32>, tensor<64x68xi8>
+}

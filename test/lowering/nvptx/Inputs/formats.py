@@ -11,7 +11,7 @@ def e4m3(code):
 
 
 def e2m1(code):
-    return [0, 0.5, 1, 1.5, 2, 3, 4, 6][code & 7] * (-1 if code & 8 else 1)
+    return [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0][code & 7] * (-1 if code & 8 else 1)
 
 
 def bf16_bits(value):

@@ -14,6 +14,9 @@
     rows.py FOLDER hc_post STREAMS WIDTH [query=bf16] [integers]
     rows.py FOLDER route EXPERTS K [ties] [nan]
     rows.py FOLDER route_hash EXPERTS K VOCABULARY TOKEN
+    rows.py FOLDER append_window ROWS WIDTH WINDOW START LENGTH [FORM] [query=bf16]
+    rows.py FOLDER append_cache ROWS WIDTH ENTRIES RATIO FIRST [FORM] [query=bf16]
+    rows.py FOLDER window_context ROWS WIDTH WINDOW START FIRST COUNT [FORM] [query=bf16]
     rows.py FOLDER compress ROWS RATIO CHANNELS START LENGTH [overlap] [slot]
     rows.py FOLDER dispatch ROWS K EXPERTS THREADS [some] [one]
 
@@ -554,12 +557,104 @@ def compress(folder, options, rows, ratio, channels, start, length):
     kernel.write()
 
 
+def packed(row, columns, form):
+    """The bytes of a row (spec 7.1, 7.4, 7.5)."""
+    if form in ("f32", "bf16"):
+        return stored(row, form)
+    quantized, block, decode, most = (columns - 64, 64, e4m3, 448) if form == "e4m3" else (columns, 32, e2m1, 6)
+    values = [decode(code) for code in range(127 if form == "e4m3" else 8)]
+    codes, scales = [], []
+    for first in range(0, quantized, block):
+        numbers = row[first:first + block]
+        largest = max(max(map(abs, numbers)), 1e-4 if form == "e4m3" else 6 * 2.0**-126)
+        # The smallest power of two that the largest number, divided by it, does not exceed the format with.
+        scales.append(math.ceil(math.log2(largest / most)) + 127)
+        for number in numbers:
+            ratio = abs(number) / 2.0**(scales[-1] - 127)
+            code = min(range(len(values)), key=lambda c: (abs(values[c] - ratio), c % 2))
+            sign = math.copysign(1, number) < 0
+            codes.append(code | sign << (7 if form == "e4m3" else 3))
+    if form == "e4m3":
+        return bytes(codes) + stored(row[quantized:], "bf16") + bytes(scales)
+    return bytes(low | high << 4 for low, high in zip(codes[::2], codes[1::2])) + bytes(scales)
+
+
+class State:
+    """A cache or ring with contents, and what it becomes."""
+
+    def __init__(self, rows, width, form):
+        self.form, self.width, self.old = form, width, Cache(rows, width, form)
+        self.size = len(self.old.data) // rows
+        self.new = bytearray(self.old.data)
+
+    def put(self, row, values):
+        data = packed(values, self.width, self.form)
+        # Bytes that fill up the scales stay.
+        self.new[row * self.size:row * self.size + len(data)] = data
+
+    def bind(self, kernel):
+        shape = (len(self.new) // self.size, self.old.columns)
+        kernel.update("state", shape, self.old.element, self.old.data, bytes(self.new))
+
+
+def form_of(options):
+    return next((form for form in ("bf16", "e4m3", "e2m1") if form in options), "f32")
+
+
+def several(rows, width, element):
+    """Rows of sizes from thousandths to thousands, with zeros."""
+    return [[rounded(value * 10.0**rng.uniform(-3, 3), element) * rng.choice([0, 1, 1, 1]) for value in row]
+            for row in normal(rows, width, element)]
+
+
+def append_threads(rows):
+    return "threads = %d, blocks_per_sm = 1" % (128 if rows <= 4 else 512)
+
+
+def append_window(folder, options, rows, width, window, start, length):
+    kernel, element = Kernel(folder, "append_rows", append_threads(rows), options), options.get("query", "f32")
+    x, state = several(rows, width, element), State(window, width, form_of(options))
+    kernel.bind("x", (rows, width), element, stored(flat(x), element))
+    kernel.bind("span", (2,), "i32", i32([start, length]))
+    if "shape" not in options:
+        for i in range(min(max(length, 0), rows)):
+            state.put((start + i) % window, x[i])
+    state.bind(kernel)
+    kernel.write()
+
+
+def append_cache(folder, options, rows, width, entries, ratio, first):
+    """The last row is no entry."""
+    kernel, element = Kernel(folder, "append_rows", append_threads(rows), options), options.get("query", "f32")
+    kernel.attributes += ", ratio = %d : i64" % ratio
+    x, state = several(rows, width, element), State(entries, width, form_of(options))
+    kernel.bind("x", (rows, width), element, stored(flat(x), element))
+    kernel.bind("t", (rows,), "i32", i32([(first + i) * ratio for i in range(rows - 1)] + [-1]))
+    if "shape" not in options:
+        for i in range(rows - 1):
+            state.put(first + i, x[i])
+    state.bind(kernel)
+    kernel.write()
+
+
+def window_context(folder, options, rows, width, window, start, first, count):
+    kernel, element = Kernel(folder, "window_context", ROW, options), options.get("query", "f32")
+    x, ring = normal(rows, width, element), Cache(window, width, form_of(options))
+    kernel.bind("x", (rows, width), element, stored(flat(x), element))
+    kernel.bind("ring", (window, ring.columns), ring.element, ring.data)
+    kernel.bind("span", (2,), "i32", i32([start, rows]))
+    y = [ring.values[(start + i) % window] for i in range(window)] + x
+    y = [[rounded(value, element) for value in row] for row in y[first:first + count]]
+    kernel.result("y", (count, width), element, stored(flat(y), element))
+    kernel.write(first)
+
+
 def main():
     folder, kernel, *rest = sys.argv[1:]
     sizes = [int(word) for word in rest if word.lstrip("-").isdigit()]
     options = dict(word.partition("=")[::2] for word in rest if not word.lstrip("-").isdigit())
     kinds = [attention, attention_part, combine, top_k, index, merge, hadamard, hc_mix, hc_close, hc_post, route,
-             route_hash, dispatch, compress]
+             route_hash, dispatch, compress, append_window, append_cache, window_context]
     {kind.__name__: kind for kind in kinds}[kernel](folder, options, *sizes)
 
 
