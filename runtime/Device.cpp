@@ -3,12 +3,27 @@
 #include "runtime/Device.h"
 
 #include <atomic>
+#include <charconv>
 #include <chrono>
 
 namespace v4 {
 namespace {
 
 std::atomic<const char *> runningEntry{nullptr}, runningLaunch{nullptr};
+
+/// The number of the GPU that `name` means.
+std::optional<uint32_t> gpuOrdinal(std::string_view name) {
+  if (name == "cuda")
+    return 0;
+  if (!name.starts_with("cuda:"))
+    return std::nullopt;
+  name.remove_prefix(5);
+  uint32_t ordinal = 0;
+  auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), ordinal);
+  if (error != std::errc() || end != name.data() + name.size())
+    return std::nullopt;
+  return ordinal;
+}
 
 } // namespace
 
@@ -55,7 +70,9 @@ Expected<std::unique_ptr<Device>> openDevice(const fbs::Module &module, std::str
     return openCpu(module);
   if (name == "emu")
     return openEmu(module);
-  return misuse("device '", name, "' is unknown (accepted: cpu, emu)");
+  if (std::optional<uint32_t> gpu = gpuOrdinal(name))
+    return openCuda(module, *gpu);
+  return misuse("device '", name, "' is unknown (accepted: cpu, cuda, cuda:N, emu)");
 }
 
 } // namespace v4

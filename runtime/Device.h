@@ -118,12 +118,13 @@ protected:
   std::string text;
 };
 
-/// Opens the device called `name` (cpu, emu) with the code that the verified `module`, which outlives it, has
-/// for it. V4_MISUSE for another name.
+/// Opens the device called `name` (cpu, cuda, cuda:1, emu) with the code that the verified `module`, which outlives it,
+/// has for it. V4_MISUSE for another name.
 Expected<std::unique_ptr<Device>> openDevice(const fbs::Module &module, std::string_view name);
 
 /// One per device, called by openDevice.
 Expected<std::unique_ptr<Device>> openCpu(const fbs::Module &module);
+Expected<std::unique_ptr<Device>> openCuda(const fbs::Module &module, uint32_t ordinal);
 Expected<std::unique_ptr<Device>> openEmu(const fbs::Module &module);
 
 /// "cpu, nvptx:sm_90a": the names of a module's targets, for messages.
