@@ -128,6 +128,7 @@ v4_status *v4_module_get_info(const v4_module *module, v4_module_info *info) {
   full.state_rows_bytes = impl.stateBytes(true);
   full.io_bytes = impl.ioBytes();
   full.slots = impl.slots();
+  full.device = impl.device().description().c_str();
   std::memcpy(info, &full, full.struct_size);
   return nullptr;
 }

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The device `cuda`: an NVIDIA GPU through its driver. Every call that can wait is given to a stream. The first run of a
 // program goes launch by launch, so that a kernel that faults is known by name; then its launches are one graph.
-#include "runtime/CudaDriver.h"
+#include "runtime/CudaGpu.h"
 #include "runtime/Device.h"
 
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <tuple>
 
 namespace v4 {
 namespace {
 
 using cuda::Driver;
+using cuda::Gpu;
+using cuda::OwnedEvent;
+using cuda::OwnedModule;
 using cuda::Result;
 
 /// Bytes that travel at once in an upload, of which there are two: one that is filled while the other is on its way.
@@ -22,191 +26,29 @@ cuda::DevicePointer pointer(const std::byte *address) {
   return reinterpret_cast<uintptr_t>(address);
 }
 
-/// A handle of the driver that is given back by `destroy`. The context is current whenever one goes.
-template <typename Handle, auto destroy> class Owned {
-public:
-  Owned() = default;
-  Owned(Owned &&other) noexcept : driver(other.driver), handle(std::exchange(other.handle, nullptr)) {}
-  Owned &operator=(Owned &&other) noexcept {
-    std::swap(driver, other.driver);
-    std::swap(handle, other.handle);
-    return *this;
-  }
-  ~Owned() {
-    if (handle)
-      (void)(driver->*destroy)(handle);
-  }
-
-  /// Where a function of the driver puts a new one.
-  Handle *out(const Driver &by) {
-    driver = &by;
-    return &handle;
-  }
-  Handle get() const { return handle; }
-
-private:
-  const Driver *driver = nullptr;
-  Handle handle = nullptr;
-};
-
-using OwnedStream = Owned<cuda::Stream, &Driver::streamDestroy>;
-using OwnedEvent = Owned<cuda::Event, &Driver::eventDestroy>;
-using OwnedModule = Owned<cuda::Module, &Driver::moduleUnload>;
-using OwnedGraph = Owned<cuda::Graph, &Driver::graphDestroy>;
-using OwnedGraphExec = Owned<cuda::GraphExec, &Driver::graphExecDestroy>;
-
-// ---- The GPU
-
-/// A GPU, its primary context, and a stream for single copies. Nothing here knows of modules.
-class Gpu {
-public:
-  ~Gpu() {
-    if (!context)
-      return;
-    (void)driver->contextSetCurrent(context);
-    stream = OwnedStream();
-    (void)driver->contextSetCurrent(nullptr);
-    (void)driver->primaryContextRelease(device);
-  }
-
-  Status open(uint32_t ordinal) {
-    Expected<const Driver *> opened = Driver::open();
-    V4_RETURN_IF_ERROR(opened);
-    driver = *opened;
-    Expected<std::string> version = driver->version();
-    V4_RETURN_IF_ERROR(version);
-    driverVersion = *version;
-    text = concat("GPU ", ordinal);
-    Result result = driver->init(0);
-    int count = 0;
-    if (result == cuda::success)
-      result = driver->deviceGetCount(&count);
-    if (result == cuda::errorNoDevice || (result == cuda::success && count == 0))
-      return environment("there is no NVIDIA GPU: the driver (CUDA ", driverVersion,
-                         ") finds none; see what nvidia-smi and CUDA_VISIBLE_DEVICES say");
-    if (result != cuda::success)
-      return environment("the NVIDIA driver (CUDA ", driverVersion, ") does not start: ", driver->describe(result),
-                         "; see what nvidia-smi says");
-    if (ordinal >= static_cast<uint32_t>(count))
-      return environment("there is no GPU ", ordinal, ": the driver finds ", count, count == 1 ? " GPU" : " GPUs",
-                         "; the last one is --device=cuda:", count - 1);
-    V4_RETURN_IF_ERROR(check(driver->deviceGet(&device, static_cast<int>(ordinal)), "cannot be opened"));
-    char name[256] = {};
-    V4_RETURN_IF_ERROR(check(driver->deviceGetName(name, sizeof name - 1, device), "does not tell its name"));
-    V4_RETURN_IF_ERROR(attribute(cuda::computeCapabilityMajor, major));
-    V4_RETURN_IF_ERROR(attribute(cuda::computeCapabilityMinor, minor));
-    V4_RETURN_IF_ERROR(attribute(cuda::maxSharedMemoryPerBlockOptin, sharedBytes));
-    text = concat("GPU ", ordinal, " (", name, ", compute capability ", major, '.', minor, ", driver CUDA ",
-                  driverVersion, ")");
-    V4_RETURN_IF_ERROR(check(driver->primaryContextRetain(&context, device), "cannot be used"));
-    V4_RETURN_IF_ERROR(enter());
-    return check(driver->streamCreate(stream.out(*driver), cuda::streamNonBlocking), "cannot make a stream");
-  }
-
-  /// Makes the context the calling thread's. First in whatever a caller of the runtime calls.
-  Status enter() const { return check(driver->contextSetCurrent(context), "cannot be used"); }
-
-  /// Success, or "GPU 0 (...) WHAT: CUDA_ERROR_...", and what to do about it.
-  Status check(Result result, std::string_view what) const {
-    if (result == cuda::success)
-      return {};
-    return environment(text, " ", what, ": ", driver->describe(result), remedy(result));
-  }
-
-  /// The same where memory may be what is missing: says how much there is.
-  Status checkMemory(Result result, uint64_t bytes, std::string_view what) const {
-    if (result != cuda::errorOutOfMemory)
-      return check(result, concat("gives no memory for ", what));
-    std::optional<uint64_t> free = freeMemory();
-    return environment("not enough memory on ", text, " for ", what, ": ", bytes, " bytes are needed, ",
-                       free ? concat(*free) : std::string("an unknown number"),
-                       " are free; end what else uses the GPU, or compile the module with a smaller --max-context, "
-                       "--slots or --prefill");
-  }
-
-  std::optional<uint64_t> freeMemory() const {
-    size_t free = 0, total = 0;
-    if (driver->contextSetCurrent(context) != cuda::success || driver->memGetInfo(&free, &total) != cuda::success)
-      return std::nullopt;
-    return free;
-  }
-
-  Status synchronize(std::string_view what) const {
-    return check(driver->streamSynchronize(stream.get()), what);
-  }
-
-  const Driver *driver = nullptr;
-  cuda::Device device = 0;
-  cuda::Context context = nullptr;
-  OwnedStream stream;
-  int major = 0, minor = 0, sharedBytes = 0;
-  std::string text, driverVersion;
-
-private:
-  Status attribute(cuda::DeviceAttribute which, int &value) const {
-    return check(driver->deviceGetAttribute(&value, which, device), "does not tell its properties");
-  }
-
-  /// What a user can do about an error.
-  static std::string_view remedy(Result result) {
-    switch (result) {
-    case cuda::errorOutOfMemory:
-      return "; end what else uses the GPU";
-    case cuda::errorDeviceUnavailable:
-    case cuda::errorEccUncorrectable:
-    case cuda::errorUnknown:
-      return "; the GPU is lost: see what nvidia-smi and the system's log say, and start again";
-    case cuda::errorIllegalAddress:
-    case cuda::errorLaunchTimeout:
-    case cuda::errorAssert:
-    case cuda::errorHardwareStackError:
-    case cuda::errorIllegalInstruction:
-    case cuda::errorMisalignedAddress:
-    case cuda::errorInvalidAddressSpace:
-    case cuda::errorInvalidPc:
-    case cuda::errorLaunchFailed:
-      return "; a kernel has faulted, and the GPU takes no more work of this process: start again, and look for the "
-             "fault with --device=emu";
-    default:
-      return "";
-    }
-  }
-};
-
 class CudaMemory : public DeviceMemory {
 public:
-  CudaMemory(const Gpu &gpu, std::byte *base, uint64_t bytes) : DeviceMemory(base, bytes), gpu(gpu) {}
-  ~CudaMemory() override {
-    (void)gpu.driver->contextSetCurrent(gpu.context);
-    (void)gpu.driver->memFree(pointer(data()));
-  }
+  CudaMemory(const Gpu &gpu, cuda::OwnedMemory memory, uint64_t bytes)
+      : DeviceMemory(reinterpret_cast<std::byte *>(static_cast<uintptr_t>(memory.get())), bytes), gpu(gpu),
+        memory(std::move(memory)) {}
+  ~CudaMemory() override { gpu.enterAnyway(); }
 
 private:
   const Gpu &gpu;
+  cuda::OwnedMemory memory;
 };
 
-/// Of the host, locked in place.
+/// Of the host.
 class CudaStaging : public DeviceMemory {
 public:
-  CudaStaging(const Gpu &gpu, std::byte *base, uint64_t bytes) : DeviceMemory(base, bytes), gpu(gpu) {}
-  ~CudaStaging() override {
-    (void)gpu.driver->contextSetCurrent(gpu.context);
-    (void)gpu.driver->memFreeHost(data());
-  }
+  CudaStaging(const Gpu &gpu, cuda::OwnedHostMemory memory, uint64_t bytes)
+      : DeviceMemory(static_cast<std::byte *>(memory.get()), bytes), gpu(gpu), memory(std::move(memory)) {}
+  ~CudaStaging() override { gpu.enterAnyway(); }
 
 private:
   const Gpu &gpu;
+  cuda::OwnedHostMemory memory;
 };
-
-/// Not cleared.
-Expected<std::unique_ptr<DeviceMemory>> takeMemory(const Gpu &gpu, uint64_t bytes, std::string_view what) {
-  V4_RETURN_IF_ERROR(gpu.enter());
-  cuda::DevicePointer address = 0;
-  // The driver has no memory of no bytes.
-  V4_RETURN_IF_ERROR(gpu.checkMemory(gpu.driver->memAlloc(&address, std::max<uint64_t>(bytes, 1)), bytes, what));
-  std::byte *base = reinterpret_cast<std::byte *>(static_cast<uintptr_t>(address));
-  return std::unique_ptr<DeviceMemory>(std::make_unique<CudaMemory>(gpu, base, bytes));
-}
 
 // ---- Chips
 
@@ -267,10 +109,7 @@ public:
     const fbs::Phase *phase;
   };
 
-  ~Cuda() override {
-    if (gpu.context)
-      (void)gpu.driver->contextSetCurrent(gpu.context);
-  }
+  ~Cuda() override { gpu.enterAnyway(); }
 
   Status load(const fbs::Module &module, uint32_t ordinal);
 
@@ -421,25 +260,18 @@ Status Cuda::addPhase(std::vector<Phase> &kernel, const fbs::Phase &phase, std::
 // ---- Memory
 
 Expected<std::unique_ptr<DeviceMemory>> Cuda::allocate(uint64_t bytes, std::string_view what) {
-  Expected<std::unique_ptr<DeviceMemory>> memory = takeMemory(gpu, bytes, what);
+  Expected<cuda::OwnedMemory> memory = gpu.allocate(bytes, what);
   V4_RETURN_IF_ERROR(memory);
-  V4_RETURN_IF_ERROR(fill((*memory)->data(), bytes, 0));
-  return memory;
+  auto owner = std::make_unique<CudaMemory>(gpu, std::move(*memory), bytes);
+  V4_RETURN_IF_ERROR(fill(owner->data(), bytes, 0));
+  return std::unique_ptr<DeviceMemory>(std::move(owner));
 }
 
 Expected<std::unique_ptr<DeviceMemory>> Cuda::allocateStaging(uint64_t bytes, std::string_view what) {
-  V4_RETURN_IF_ERROR(gpu.enter());
-  void *base = nullptr;
-  Result result = gpu.driver->memHostAlloc(&base, std::max<uint64_t>(bytes, 1), 0);
-  if (result == cuda::errorOutOfMemory) {
-    std::optional<uint64_t> free = availableMemory();
-    return environment("not enough memory of the host that ", gpu.text, " can reach for ", what, ": ", bytes,
-                       " bytes are needed, ", free ? concat(*free) : std::string("an unknown number"),
-                       " are available");
-  }
-  V4_RETURN_IF_ERROR(gpu.check(result, concat("gives no memory of the host for ", what)));
-  std::memset(base, 0, bytes);
-  return std::unique_ptr<DeviceMemory>(std::make_unique<CudaStaging>(gpu, static_cast<std::byte *>(base), bytes));
+  Expected<cuda::OwnedHostMemory> memory = gpu.allocateHost(bytes, what);
+  V4_RETURN_IF_ERROR(memory);
+  std::memset(memory->get(), 0, bytes);
+  return std::unique_ptr<DeviceMemory>(std::make_unique<CudaStaging>(gpu, std::move(*memory), bytes));
 }
 
 Status Cuda::fill(std::byte *to, uint64_t bytes, uint32_t pattern) {
@@ -495,7 +327,7 @@ Status Cuda::sendBatches(std::span<const Transfer> transfers, uint32_t threads, 
     return {};
 
   struct Batch {
-    std::unique_ptr<DeviceMemory> memory;
+    cuda::OwnedHostMemory memory;
     OwnedEvent arrived;
   } batches[2];
   /// Locked memory is given back only when nothing is on its way from it.
@@ -504,11 +336,10 @@ Status Cuda::sendBatches(std::span<const Transfer> transfers, uint32_t threads, 
     ~Settle() { (void)gpu.driver->streamSynchronize(gpu.stream.get()); }
   } settle{gpu};
   for (Batch &batch : batches) {
-    Expected<std::unique_ptr<DeviceMemory>> memory = allocateStaging(size, "the way of the weights");
+    Expected<cuda::OwnedHostMemory> memory = gpu.allocateHost(size, "the upload of the weights");
     V4_RETURN_IF_ERROR(memory);
     batch.memory = std::move(*memory);
-    V4_RETURN_IF_ERROR(gpu.check(gpu.driver->eventCreate(batch.arrived.out(*gpu.driver), cuda::eventDefault),
-                                 "cannot make an event"));
+    V4_RETURN_IF_ERROR(gpu.makeEvent(batch.arrived));
   }
   Mover mover;
   V4_RETURN_IF_ERROR(mover.start(threads));
@@ -541,7 +372,7 @@ Status Cuda::sendBatches(std::span<const Transfer> transfers, uint32_t threads, 
       if (used + piece.bytes > size)
         V4_RETURN_IF_ERROR(flush());
       goals.push_back(piece.to);
-      piece.to = batches[current].memory->data() + used;
+      piece.to = static_cast<std::byte *>(batches[current].memory.get()) + used;
       used += (piece.bytes + viewAlignment - 1) / viewAlignment * viewAlignment;
       pieces.push_back(std::move(piece));
     }
@@ -554,14 +385,14 @@ Status Cuda::sendBatches(std::span<const Transfer> transfers, uint32_t threads, 
 class CudaQueue : public Queue {
 public:
   explicit CudaQueue(const Cuda &device) : device(device), gpu(device.gpu), driver(*device.gpu.driver) {}
-  ~CudaQueue() override { (void)driver.contextSetCurrent(gpu.context); }
+  ~CudaQueue() override { gpu.enterAnyway(); }
 
   Status start() {
     V4_RETURN_IF_ERROR(gpu.enter());
     V4_RETURN_IF_ERROR(
         gpu.check(driver.streamCreate(stream.out(driver), cuda::streamNonBlocking), "cannot make a stream"));
-    V4_RETURN_IF_ERROR(makeEvent(begin));
-    return makeEvent(end);
+    V4_RETURN_IF_ERROR(gpu.makeEvent(begin));
+    return gpu.makeEvent(end);
   }
 
   Status run(const Program &program, std::span<const Copy> inputs, std::span<const Copy> outputs,
@@ -591,13 +422,9 @@ private:
   /// The launches of a program with one set of addresses.
   struct Replay {
     bool checked = false; // has run launch by launch
-    OwnedGraphExec graph;
+    cuda::OwnedGraphExec graph;
     std::vector<OwnedEvent> events; // if launches are timed: one before each, and one at the end
   };
-
-  Status makeEvent(OwnedEvent &event) const {
-    return gpu.check(driver.eventCreate(event.out(driver), cuda::eventDefault), "cannot make an event");
-  }
 
   /// Whatever is wrong at a launch, with its name.
   Status check(Result result, const Program &program, const fbs::Launch &launch) const {
@@ -644,7 +471,7 @@ private:
       V4_RETURN_IF_ERROR(check(driver.eventRecord(end.get(), stream.get()), program, info));
       V4_RETURN_IF_ERROR(check(driver.streamSynchronize(stream.get()), program, info));
       if (hooks && hooks->timed) {
-        Expected<uint64_t> duration = between(begin, end);
+        Expected<uint64_t> duration = gpu.between(begin, end);
         V4_RETURN_IF_ERROR(duration);
         hooks->timed(i, start, *duration);
       }
@@ -667,9 +494,9 @@ private:
     V4_RETURN_IF_ERROR(gpu.check(driver.graphLaunch(replay.graph.get(), stream.get()), failed));
     V4_RETURN_IF_ERROR(gpu.check(driver.streamSynchronize(stream.get()), failed));
     for (uint32_t i = 0; timed && i != program.launches.size(); ++i) {
-      Expected<uint64_t> before = between(replay.events[0], replay.events[i]);
+      Expected<uint64_t> before = gpu.between(replay.events[0], replay.events[i]);
       V4_RETURN_IF_ERROR(before);
-      Expected<uint64_t> duration = between(replay.events[i], replay.events[i + 1]);
+      Expected<uint64_t> duration = gpu.between(replay.events[i], replay.events[i + 1]);
       V4_RETURN_IF_ERROR(duration);
       timed->timed(i, start + *before, *duration);
     }
@@ -680,7 +507,7 @@ private:
     std::string what = concat("cannot make a graph of entry '", program.entry->name()->string_view(), "'");
     while (timed && replay.events.size() != program.launches.size() + 1) {
       OwnedEvent event;
-      V4_RETURN_IF_ERROR(makeEvent(event));
+      V4_RETURN_IF_ERROR(gpu.makeEvent(event));
       replay.events.push_back(std::move(event));
     }
     // Other threads may go on to use the GPU.
@@ -700,25 +527,17 @@ private:
       return {};
     };
     Status recorded = record();
-    OwnedGraph graph; // a capture is ended, whatever happened
+    cuda::OwnedGraph graph; // a capture is ended, whatever happened
     Result result = driver.streamEndCapture(stream.get(), graph.out(driver));
     V4_RETURN_IF_ERROR(std::move(recorded));
     V4_RETURN_IF_ERROR(gpu.check(result, what));
     return gpu.check(driver.graphInstantiate(replay.graph.out(driver), graph.get(), 0), what);
   }
 
-  /// Nanoseconds.
-  Expected<uint64_t> between(const OwnedEvent &first, const OwnedEvent &last) const {
-    float milliseconds = 0;
-    V4_RETURN_IF_ERROR(
-        gpu.check(driver.eventElapsedTime(&milliseconds, first.get(), last.get()), "cannot time a launch"));
-    return static_cast<uint64_t>(std::max(milliseconds, 0.0f) * 1e6);
-  }
-
   const Cuda &device;
   const Gpu &gpu;
   const Driver &driver;
-  OwnedStream stream;
+  cuda::OwnedStream stream;
   OwnedEvent begin, end;
   std::map<std::pair<const Program *, uint32_t>, Replay> replays;
 };

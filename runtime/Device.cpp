@@ -11,20 +11,6 @@ namespace {
 
 std::atomic<const char *> runningEntry{nullptr}, runningLaunch{nullptr};
 
-/// The number of the GPU that `name` means.
-std::optional<uint32_t> gpuOrdinal(std::string_view name) {
-  if (name == "cuda")
-    return 0;
-  if (!name.starts_with("cuda:"))
-    return std::nullopt;
-  name.remove_prefix(5);
-  uint32_t ordinal = 0;
-  auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), ordinal);
-  if (error != std::errc() || end != name.data() + name.size())
-    return std::nullopt;
-  return ordinal;
-}
-
 } // namespace
 
 uint64_t steadyNow() {
@@ -63,6 +49,19 @@ std::string targetNames(const fbs::Module &module) {
   for (const fbs::Target *target : *module.targets())
     found += concat(found.empty() ? "" : ", ", target->name()->string_view());
   return found;
+}
+
+std::optional<uint32_t> gpuOrdinal(std::string_view name) {
+  if (name == "cuda")
+    return 0;
+  if (!name.starts_with("cuda:"))
+    return std::nullopt;
+  name.remove_prefix(5);
+  uint32_t ordinal = 0;
+  auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), ordinal);
+  if (error != std::errc() || end != name.data() + name.size())
+    return std::nullopt;
+  return ordinal;
 }
 
 Expected<std::unique_ptr<Device>> openDevice(const fbs::Module &module, std::string_view name) {

@@ -87,7 +87,7 @@ public:
   virtual ~Device() = default;
 
   const fbs::Target &target() const { return *selected; }
-  /// "cpu", "GPU 0 (NVIDIA H100, compute capability 9.0, driver 13.0)".
+  /// "cpu", "GPU 0 (NVIDIA H100, compute capability 9.0, driver CUDA 13.0)".
   const std::string &description() const { return text; }
 
   /// Whether addresses are the host's: nothing needs to be copied, and weights are used where they are mapped.
@@ -121,6 +121,9 @@ protected:
 /// Opens the device called `name` (cpu, cuda, cuda:1, emu) with the code that the verified `module`, which outlives it,
 /// has for it. V4_MISUSE for another name.
 Expected<std::unique_ptr<Device>> openDevice(const fbs::Module &module, std::string_view name);
+
+/// The number of the GPU that the name of a device means: 1 for "cuda:1".
+std::optional<uint32_t> gpuOrdinal(std::string_view name);
 
 /// One per device, called by openDevice.
 Expected<std::unique_ptr<Device>> openCpu(const fbs::Module &module);

@@ -242,11 +242,25 @@ private:
       std::string where = at("target", i, target.name());
       V4_RETURN_IF_ERROR(checkName(where, target.name(), names));
       onCpu = text(target.name()) == "cpu";
+      constexpr std::string_view gpu = "nvptx:";
+      if (text(target.name()).starts_with(gpu) && !isChip(text(target.name()).substr(gpu.size())))
+        return bad(where, "it is for no chip like sm_90a");
       V4_RETURN_IF_ERROR(verifyImages(where, target));
       V4_RETURN_IF_ERROR(verifyKernels(where, target));
       V4_RETURN_IF_ERROR(verifyEntries(where, target));
     }
     return {};
+  }
+
+  /// sm_80, sm_90a, sm_100f.
+  static bool isChip(std::string_view name) {
+    if (!name.starts_with("sm_"))
+      return false;
+    name.remove_prefix(3);
+    if (name.ends_with('a') || name.ends_with('f'))
+      name.remove_suffix(1);
+    return (name.size() == 2 || name.size() == 3) &&
+           std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
   }
 
   Status verifyImages(const std::string &target, const fbs::Target &value) {
@@ -264,6 +278,8 @@ private:
         return bad(where, "image kind ", static_cast<unsigned>(image.kind()), " is unknown");
       if (text(image.arch()).empty())
         return bad(where, "it names no architecture");
+      if (image.kind() != fbs::ImageKind::Elf && !isChip(text(image.arch())))
+        return bad(where, "GPU code is for a chip like sm_90a, not '", text(image.arch()), "'");
       if (!image.data() || image.data()->size() == 0)
         return bad(where, "it holds no code");
     }

@@ -65,13 +65,15 @@ typedef struct v4_module v4_module;
 
 typedef struct v4_module_options {
   size_t struct_size;
-  const char *device; /* NULL or "cpu"; "emu": the emulator of GPU kernels (docs/emulator.md) */
+  /* NULL or "cpu"; "cuda" or "cuda:N": GPU N of the NVIDIA driver, else 0; "emu": the emulator of GPU kernels
+   * (docs/emulator.md) */
+  const char *device;
 } v4_module_options;
 
 /* Reads and verifies the module at `path` (docs/module-format.md) and prepares its code for the device. `options` may
  * be NULL. The file is not used after the call. Errors: V4_INVALID for a file that cannot be read or does not verify or
- * has nothing for the device; V4_ENVIRONMENT when this machine lacks an instruction set that the module needs, or
- * memory. */
+ * has nothing for the device; V4_MISUSE for another name of a device; V4_ENVIRONMENT when this machine lacks an
+ * instruction set that the module needs, a driver that is new enough, a GPU that runs the code, or memory. */
 V4_API v4_status *v4_module_load(const char *path, const v4_module_options *options, v4_module **out);
 
 /* The same from memory; `data` is copied. */
@@ -100,6 +102,7 @@ typedef struct v4_module_info {
   uint64_t state_rows_bytes;  /* compressor rows of a session, of all slots */
   uint64_t io_bytes;          /* token, hidden and logits buffers of a session */
   uint32_t slots;             /* sequences of a session */
+  const char *device;         /* where its code runs: "cpu", "GPU 0 (NVIDIA H100, compute capability 9.0, driver CUDA 13.0)" */
 } v4_module_info;
 
 /* Fills `info` up to its struct_size. The strings live as long as the module. */
@@ -122,7 +125,8 @@ typedef struct v4_weights_options {
  * the module both ways: every tensor that it reads must be there with the expected type, shape and byte range, and
  * every other tensor of a checkpoint must belong to a family that the module leaves out on purpose. Payloads stay in
  * the mapped files; those of a checkpoint that the module wants in a layout of its own, or that are not aligned as the
- * device needs them, are moved into memory. The files must not be changed while the weights exist. `options` may be
+ * device needs them, are moved into memory, and for a GPU all that its code uses are moved into its memory. The files
+ * must not be changed while the weights exist. `options` may be
  * NULL. V4_ENVIRONMENT, before any memory is taken, when the weights need more than is available. */
 V4_API v4_status *v4_weights_load(const v4_module *module, const char *path, const v4_weights_options *options,
                                   v4_weights **out);

@@ -61,10 +61,15 @@ ToolSpec toolSpec() {
       {"trace", "FILE", "output", "launches as a Chrome trace (JSON)"},
       {"expect", "F.npy", "checks", "compare the logits with these; exit 4 if --check fails (once per slot)", true},
       {"check", "RULE", "checks", "maxrel:X, or cosine:median=X[,share@Y=Z]: share of rows with cosine Y or more"},
-      {"device", "NAME", "run", "where to run: cpu (the default), or emu, GPU kernels on the CPU", false, {"cpu", "emu"}},
+      {"device",
+       "NAME",
+       "run",
+       "where to run: cpu (the default), cuda or cuda:N, an NVIDIA GPU, or emu, GPU kernels on the CPU",
+       false,
+       {"cpu", "cuda", "cuda:N", "emu"}},
       {"emu-order", "SEED", "run", "device emu: order in which the threads of a block run; does not change any result"},
       {"emu-races", "on|off", "run", "device emu: check for races (default on); off is faster", false, {"on", "off"}},
-      {"threads", "N", "run", "threads (default: one per CPU); does not change any result"},
+      {"threads", "N", "run", "threads of the CPU (default: one per CPU); does not change any result"},
       {"chunk", "S", "run", "at most S tokens per call of the module"},
   };
   tool.footer = "Options marked 'once per slot' are given as often as --tokens, in the same order.\n"
@@ -481,8 +486,7 @@ std::string readCommand(const ParsedOptions &options, Command &command) {
       return concat("--", name, " has no effect without --temperature above 0");
   if (options.has("check") && !parseRule(options.get("check"), command.rule))
     return concat("--check=", options.get("check"), " is neither maxrel:X nor cosine:median=X[,share@Y=Z]");
-  if (options.has("device"))
-    command.device = options.get("device");
+  command.device = options.get("device", "cpu");
   for (const char *name : {"emu-order", "emu-races"})
     if (options.has(name) && command.device != "emu")
       return concat("--", name, " has no effect without --device=emu");
@@ -613,21 +617,26 @@ private:
 
   /// Sizes first: a run that needs too much memory should say so before it takes it.
   Status loadWeights() {
+    if (options.has("device"))
+      std::fprintf(stderr, "device: %s\n", info.device);
     std::string slots = info.slots > 1 ? concat(" for ", info.slots, " slots") : std::string();
     std::fprintf(stderr, "arena: %llu bytes\nstate: %llu bytes%s (cache %llu, compressor rows %llu)\n",
                  static_cast<unsigned long long>(info.arena_bytes),
                  static_cast<unsigned long long>(info.state_cache_bytes + info.state_rows_bytes), slots.c_str(),
                  static_cast<unsigned long long>(info.state_cache_bytes),
                  static_cast<unsigned long long>(info.state_rows_bytes));
-    std::optional<Progress> progress;
+    struct Loading {
+      const char *what;
+      std::optional<Progress> progress;
+    } loading = {command.device.starts_with("cuda") ? "weights" : "packed weights", {}};
     v4_weights_options weightsOptions = {};
     weightsOptions.struct_size = sizeof weightsOptions;
     weightsOptions.threads = static_cast<uint32_t>(command.threads);
-    weightsOptions.user = &progress;
+    weightsOptions.user = &loading;
     weightsOptions.progress = [](void *user, uint64_t done, uint64_t total) {
-      auto &progress = *static_cast<std::optional<Progress> *>(user);
+      auto &[what, progress] = *static_cast<Loading *>(user);
       if (!progress) {
-        std::fprintf(stderr, "packed weights: %llu bytes\n", static_cast<unsigned long long>(total));
+        std::fprintf(stderr, "%s: %llu bytes\n", what, static_cast<unsigned long long>(total));
         progress.emplace("loading", total);
       }
       if (total)

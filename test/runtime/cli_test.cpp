@@ -551,7 +551,7 @@ TEST_F(CliTest, UsageErrors) {
       {{module, weights, "--tokens=1", "--threads=0"}, "--threads=0 is not a whole number from 1 to 1024"},
       {{module, weights, "--tokens=1", "--chunk=0"}, "--chunk=0"},
       {{module, weights, "--tokens=1", "--generate=-1"}, "--generate=-1"},
-      {{module, weights, "--tokens=1", "--device=cuda"}, "unknown value 'cuda' for --device (accepted: cpu, emu)"},
+      {{module, weights, "--tokens=1", "--device=gpu"}, "unknown value 'gpu' for --device; did you mean 'cpu'? (accepted: cpu, cuda, cuda:N, emu)"},
       {{module, weights, "--tokens=1", "--temperature=-1"}, "--temperature=-1"},
       {{module, weights, "--tokens=1", "--temperature=nan"}, "--temperature=nan"},
       {{module, weights, "--tokens=1", "--temperature=1", "--top-p=0"}, "--top-p=0"},

@@ -275,6 +275,9 @@ const Defect defects[] = {
     {"a workgroup on a CPU has one thread", [](auto &m) { phase(m).shared_bytes = 4; }},
     {"a workgroup on a CPU has one thread", [](auto &m) { phase(m).cooperative = true; }},
     {"a workgroup on a CPU has one thread", [](auto &m) { phase(m).programmatic = true; }},
+    {"target 0 'nvptx:90a': it is for no chip like sm_90a", [](auto &m) { m.targets[0]->name = "nvptx:90a"; }},
+    {"GPU code is for a chip like sm_90a, not 'sm_1000000000'",
+     [](auto &m) { m.targets[0]->images[0]->kind = fbs::ImageKind::Ptx, m.targets[0]->images[0]->arch = "sm_1000000000"; }},
     {"phase 0: it has no block", [](auto &m) { m.targets[0]->name = "emu:sm_90a", phase(m).block.reset(); }},
     {"block 1025x1x1 has more than 1024 threads",
      [](auto &m) { m.targets[0]->name = "emu:sm_90a", *phase(m).block = fbs::Dim3(1025, 1, 1); }},
@@ -450,7 +453,9 @@ TEST(ModuleLoad, SaysWhatTheMachineLacks) {
     m.targets[0]->features = {"sse2", "no-such"};
   });
   refused(V4_INVALID, "has no x86-64 image", [](auto &m) { m.targets[0]->images[0]->arch = "aarch64"; });
-  refused(V4_INVALID, "has no x86-64 image", [](auto &m) { m.targets[0]->images[0]->kind = fbs::ImageKind::Ptx; });
+  refused(V4_INVALID, "has no x86-64 image", [](auto &m) {
+    m.targets[0]->images[0]->kind = fbs::ImageKind::Ptx, m.targets[0]->images[0]->arch = "sm_80";
+  });
   refused(V4_INVALID, "the module's image cannot be loaded: it is not an ELF file",
           [](auto &m) { m.targets[0]->images[0]->data[0] = 0; });
   refused(V4_INVALID, "does not define 'nothing', which kernel 'toy_embed_1' needs",
