@@ -34,6 +34,13 @@ fi
 v4_say "testing"
 status=0
 ctest --test-dir "$build" --output-on-failure "$@" || status=$?
+# As test/lit.cfg.py finds it.
+needs_ptxas=$(grep -rlE '^(#|//) REQUIRES:.*\bptxas\b' test | wc -l)
+if [[ -n ${V4_PTXAS:-} ]] || PATH=$PATH:/usr/local/cuda/bin command -v ptxas >/dev/null; then
+  v4_say "ptxas is here: none of the $needs_ptxas tests that need it was skipped for want of it"
+else
+  v4_say "skipped for want of ptxas: $needs_ptxas tests"
+fi
 
 if [[ $preset == dev ]]; then
   v4_say "kernels at real shapes against this machine; printed, not judged: other work may run beside them"

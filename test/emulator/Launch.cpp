@@ -3,6 +3,7 @@
 
 #include "Launch.h"
 #include "emulator/v4emu.h"
+#include "runtime/CudaDriver.h"
 #include "runtime/ElfImage.h"
 
 #include <algorithm>
@@ -270,6 +271,147 @@ int runOnEmulator(Bytes image, const LaunchText &launch, const EmulatorOptions &
   v4_emu_destroy(device);
   ::munmap(arena, total);
   return status;
+}
+
+namespace {
+
+/// What a launch holds of a GPU, given back in the right order.
+struct CudaRun {
+  const cuda::Driver &driver;
+  cuda::Device device = 0;
+  cuda::Context context = nullptr;
+  cuda::Stream stream = nullptr;
+  cuda::Module module = nullptr;
+  std::vector<cuda::DevicePointer> memory;
+  std::string report;
+  cuda::Result result = cuda::success;
+
+  explicit CudaRun(const cuda::Driver &driver) : driver(driver) {}
+  ~CudaRun() {
+    for (cuda::DevicePointer pointer : memory)
+      (void)driver.memFree(pointer);
+    if (module)
+      (void)driver.moduleUnload(module);
+    if (stream)
+      (void)driver.streamDestroy(stream);
+    if (context)
+      (void)driver.primaryContextRelease(device);
+  }
+
+  /// Keeps the first failure.
+  bool good(cuda::Result now, const char *what) {
+    if (now == cuda::success)
+      return true;
+    result = now;
+    report = concat(what, ": ", driver.describe(now));
+    return false;
+  }
+
+  bool open(unsigned ordinal) {
+    return good(driver.init(0), "the driver does not start") && good(driver.deviceGet(&device, int(ordinal)), "no such GPU") &&
+           good(driver.primaryContextRetain(&context, device), "the GPU cannot be used") &&
+           good(driver.contextSetCurrent(context), "the GPU cannot be used") &&
+           good(driver.streamCreate(&stream, cuda::streamNonBlocking), "no stream");
+  }
+
+  bool load(const std::vector<char> &ptx) {
+    std::string text(ptx.begin(), ptx.end()), log(8192, '\0');
+    cuda::JitOption options[] = {cuda::jitErrorLogBuffer, cuda::jitErrorLogBufferSizeBytes};
+    void *values[] = {log.data(), reinterpret_cast<void *>(log.size() - 1)};
+    return good(driver.moduleLoadData(&module, text.c_str(), 2, options, values), concat("the PTX is not taken (", log.c_str(), ")").c_str());
+  }
+
+  bool upload(const LaunchText &launch) {
+    for (const Binding &binding : launch.bindings) {
+      cuda::DevicePointer pointer = 0;
+      if (!good(driver.memAlloc(&pointer, std::max<size_t>(binding.initial.size(), 1)), "no memory"))
+        return false;
+      memory.push_back(pointer);
+      if (!good(driver.memcpyHostToDevice(pointer, binding.initial.data(), binding.initial.size(), stream), "copy to the GPU"))
+        return false;
+    }
+    return true;
+  }
+
+  bool run(const LaunchText &launch) {
+    cuda::Function function = nullptr;
+    if (!good(driver.moduleGetFunction(&function, module, launch.kernel.c_str()), "no such kernel") ||
+        (launch.shared && !good(driver.functionSetAttribute(function, cuda::maxDynamicSharedSizeBytes, int(launch.shared)), "shared memory")))
+      return false;
+    size_t bytes = memory.size() * sizeof memory[0];
+    void *extra[] = {cuda::launchParamBufferPointer, memory.data(), cuda::launchParamBufferSize, &bytes, cuda::launchParamEnd};
+    return good(driver.launchKernel(function, launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0], launch.block[1],
+                                    launch.block[2], launch.shared, stream, nullptr, extra), "launch") &&
+           good(driver.streamSynchronize(stream), concat("kernel ", launch.kernel).c_str());
+  }
+
+  bool download(const LaunchText &launch, std::vector<std::vector<char>> &results) {
+    results.clear();
+    for (size_t i = 0; i != memory.size(); ++i) {
+      results.emplace_back(launch.bindings[i].initial.size());
+      if (!good(driver.memcpyDeviceToHost(results[i].data(), memory[i], results[i].size(), stream), "copy from the GPU"))
+        return false;
+    }
+    return good(driver.streamSynchronize(stream), "copy from the GPU");
+  }
+};
+
+} // namespace
+
+int runOnCuda(const std::vector<char> &ptx, const LaunchText &launch, unsigned ordinal, std::vector<std::vector<char>> &results,
+              std::string &report) {
+  Expected<const cuda::Driver *> driver = cuda::Driver::open();
+  if (!driver) {
+    report = driver.takeStatus().message();
+    return V4_EMU_INVALID;
+  }
+  CudaRun run(**driver);
+  if (run.open(ordinal) && run.load(ptx) && run.upload(launch) && run.run(launch) && run.download(launch, results))
+    return V4_EMU_OK;
+  report = run.report;
+  // Codes of a kernel that went wrong.
+  return run.result >= cuda::errorIllegalAddress && run.result <= cuda::errorLaunchFailed ? V4_EMU_FAULT : V4_EMU_INVALID;
+}
+
+bool describeCuda(unsigned ordinal, size_t copyBytes, std::string &text) {
+  Expected<const cuda::Driver *> opened = cuda::Driver::open();
+  if (!opened) {
+    text = opened.takeStatus().message();
+    return false;
+  }
+  const cuda::Driver &driver = **opened;
+  CudaRun run(driver);
+  int version = 0, major = 0, minor = 0;
+  char name[256] = {};
+  if (!run.open(ordinal) || !run.good(driver.driverGetVersion(&version), "version") ||
+      !run.good(driver.deviceGetName(name, sizeof name - 1, run.device), "name") ||
+      !run.good(driver.deviceGetAttribute(&major, cuda::computeCapabilityMajor, run.device), "compute capability") ||
+      !run.good(driver.deviceGetAttribute(&minor, cuda::computeCapabilityMinor, run.device), "compute capability")) {
+    text = run.report;
+    return false;
+  }
+  text = concat(name, ", compute capability ", major, ".", minor, ", driver CUDA ", version / 1000, ".", version % 1000 / 10);
+  if (!copyBytes)
+    return true;
+  run.memory.resize(2);
+  std::vector<float> times(9);
+  cuda::Event begin = nullptr, end = nullptr;
+  bool good = run.good(driver.memAlloc(&run.memory[0], copyBytes), "no memory") &&
+              run.good(driver.memAlloc(&run.memory[1], copyBytes), "no memory") &&
+              run.good(driver.memset8(run.memory[0], 0, copyBytes, run.stream), "memset") &&
+              run.good(driver.eventCreate(&begin, cuda::eventDefault), "event") &&
+              run.good(driver.eventCreate(&end, cuda::eventDefault), "event");
+  for (float &time : times)
+    good = good && run.good(driver.eventRecord(begin, run.stream), "event") &&
+           run.good(driver.memcpyDeviceToDevice(run.memory[1], run.memory[0], copyBytes, run.stream), "copy") &&
+           run.good(driver.eventRecord(end, run.stream), "event") && run.good(driver.streamSynchronize(run.stream), "copy") &&
+           run.good(driver.eventElapsedTime(&time, begin, end), "event");
+  for (cuda::Event event : {begin, end})
+    if (event)
+      (void)driver.eventDestroy(event);
+  std::sort(times.begin(), times.end());
+  text = good ? concat(text, "\n", uint64_t(double(copyBytes) / (double(times[times.size() / 2]) * 1e-3))) : run.report;
+  return good;
 }
 
 } // namespace v4::test

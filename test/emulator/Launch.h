@@ -60,6 +60,15 @@ struct EmulatorOptions {
 int runOnEmulator(Bytes image, const LaunchText &launch, const EmulatorOptions &options, std::vector<std::vector<char>> &results,
                   std::string &report, double *seconds = nullptr, std::string *statistics = nullptr);
 
+/// Runs the launch on a GPU from PTX, each binding in an allocation of its own. V4_EMU_OK, V4_EMU_FAULT when the kernel faults (`report` is
+/// the driver's word for it), V4_EMU_INVALID without a driver or a GPU that takes the PTX, or when something else fails.
+int runOnCuda(const std::vector<char> &ptx, const LaunchText &launch, unsigned ordinal, std::vector<std::vector<char>> &results,
+              std::string &report);
+
+/// Which GPU and driver there is, or false and why not. With `copyBytes`, also how fast it copies within its memory: bytes copied per second,
+/// each counted once, the median of nine copies.
+bool describeCuda(unsigned ordinal, size_t copyBytes, std::string &text);
+
 } // namespace v4::test
 
 #endif

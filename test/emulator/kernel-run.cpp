@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // kernel-run IMAGE WORDS [--seed=N] [--races=off] [--threads=N] [--time] [--repeat=N]: runs one kernel of an image on the emulator and compares what it
-// leaves (Launch.h has the words). Exit code 1 for a fault, which is printed, 2 for a wrong result, 3 for a bad command.
+// leaves (Launch.h has the words).
+// kernel-run PTX WORDS --device=cuda[:N]: the same on a GPU.
+// kernel-run --device=cuda[:N] [--copy=MIB]: says which GPU it is, and on a second line how many bytes per second it copies.
+// Exit code 1 for a fault, which is printed, 2 for a wrong result, 3 for a bad command, or no GPU that can run it.
 
 #include "Launch.h"
 #include "emulator/v4emu.h"
@@ -16,6 +19,8 @@ int main(int argc, char **argv) {
   EmulatorOptions options;
   bool time = false;
   std::string image;
+  int gpu = -1;
+  size_t copyBytes = 0;
   for (int i = 1; i != argc; ++i) {
     std::string word = argv[i];
     if (word.rfind("--seed=", 0) == 0)
@@ -26,6 +31,10 @@ int main(int argc, char **argv) {
       options.threads = unsigned(std::strtoul(word.c_str() + 10, nullptr, 10));
     else if (word.rfind("--repeat=", 0) == 0)
       options.repeat = unsigned(std::strtoul(word.c_str() + 9, nullptr, 10));
+    else if (word == "--device=cuda" || word.rfind("--device=cuda:", 0) == 0)
+      gpu = word.size() > 14 ? std::atoi(word.c_str() + 14) : 0;
+    else if (word.rfind("--copy=", 0) == 0)
+      copyBytes = size_t(std::strtoull(word.c_str() + 7, nullptr, 10)) << 20;
     else if (word == "--time")
       time = true;
     else if (image.empty())
@@ -33,17 +42,24 @@ int main(int argc, char **argv) {
     else if (!launch.parse(word))
       return 3;
   }
+  if (gpu >= 0 && image.empty()) {
+    std::string text;
+    bool found = describeCuda(unsigned(gpu), copyBytes, text);
+    std::fprintf(found ? stdout : stderr, "%s\n", text.c_str());
+    return found ? 0 : 3;
+  }
   std::vector<char> bytes;
   if (!readFile(image, bytes))
     return 3;
   std::vector<std::vector<char>> results;
   std::string report, statistics;
   double seconds = 0;
-  int status = runOnEmulator(v4::Bytes(reinterpret_cast<const std::byte *>(bytes.data()), bytes.size()), launch, options, results, report,
-                             &seconds, &statistics);
+  int status = gpu >= 0 ? runOnCuda(bytes, launch, unsigned(gpu), results, report)
+                        : runOnEmulator(v4::Bytes(reinterpret_cast<const std::byte *>(bytes.data()), bytes.size()), launch, options, results,
+                                        report, &seconds, &statistics);
   if (status != V4_EMU_OK) {
     std::printf("%s: %s\n", status == V4_EMU_FAULT ? "fault" : "error", report.c_str());
-    return 1;
+    return gpu >= 0 && status != V4_EMU_FAULT ? 3 : 1;
   }
   print(launch, results);
   if (time)

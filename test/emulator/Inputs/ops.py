@@ -4,6 +4,9 @@
     ops.py emit NAME DIR   writes DIR/kernel.mlir (NVVM level), DIR/launch.txt (test/emulator/Launch.h) and the binary files that it names
     ops.py names           lists what there is
     ops.py run NAME DIR    emits, compiles for the emulator and runs in three orders of the threads
+    ops.py pack DIR CHIP   every case that the chip has the ops of as DIR/NAME: the same folder with kernel.ptx, for a machine with a GPU
+                           (`kernel-run kernel.ptx @launch.txt --device=cuda`); says which cases the chip cannot run.
+                           With a word more, k.elf for the emulator too
 
 The same folder serves the emulator and a GPU: results are compared bit for bit, so matrix ops get integers that add up exactly.
 """
@@ -645,6 +648,22 @@ def vectors():
 if __name__ == "__main__":
     if sys.argv[1] == "names":
         print("\n".join(CASES))
+        sys.exit()
+    if sys.argv[1] == "pack":
+        for name, make in CASES.items():
+            folder = os.path.join(sys.argv[2], name)
+            shutil.rmtree(folder, ignore_errors=True)
+            make().write(folder)
+            image = ["-o", os.path.join(folder, "k.elf")] if len(sys.argv) > 4 else []
+            done = subprocess.run(["emu-compile", os.path.join(folder, "kernel.mlir"), "--ptx=" + os.path.join(folder, "kernel.ptx"),
+                                   "--chip=" + sys.argv[3], *image], capture_output=True, text=True, env={**os.environ, "V4_PTXAS": ""})
+            if done.returncode:
+                # Only for want of the instruction: anything else is a fault.
+                reason = [line for line in done.stderr.splitlines() if "needs sm_" in line]
+                if not reason:
+                    sys.exit("%s: %s" % (name, done.stderr))
+                print("left out %s: %s" % (name, reason[0].split("error: ")[-1]))
+                shutil.rmtree(folder)
         sys.exit()
     name, folder = sys.argv[2], sys.argv[3]
     shutil.rmtree(folder, ignore_errors=True)
