@@ -139,9 +139,9 @@ func.func @append(%kv: tensor<1x64xf32>, %ring: tensor<16x64xf32>, %span: tensor
 // CHECK-NOT: v4.kernel
 func.func @norms(%x: tensor<2x512xf32>, %w: tensor<512xf32>, %wide: tensor<1x8224xf32>, %a: tensor<2x512xf32>, %b: tensor<2x512xf32>,
                  %c: tensor<2x512xf32>, %d: tensor<1x8224xf32>) -> (tensor<2x512xf32>, tensor<2x512xf32>, tensor<2x512xf32>, tensor<1x8224xf32>) {
-  %0 = v4.rms_norm %x, %w eps 1.0e-6 : (tensor<2x512xf32>, tensor<512xf32>) -> tensor<2x512xf32>
+  %0 = v4.rms_norm %x weight %w eps 1.0e-6 : (tensor<2x512xf32>, tensor<512xf32>) -> tensor<2x512xf32>
   %1 = v4.round_trip %0 format e4m3 block 64 columns 448 : (tensor<2x512xf32>) -> tensor<2x512xf32>
-  %2 = v4.rms_norm %x, %w eps 1.0e-6 rounded : (tensor<2x512xf32>, tensor<512xf32>) -> tensor<2x512xf32>
+  %2 = v4.rms_norm %x eps 1.0e-6 rounded : (tensor<2x512xf32>) -> tensor<2x512xf32>
   %3 = v4.round_trip %2 format e4m3 block 60 columns 480 : (tensor<2x512xf32>) -> tensor<2x512xf32>
   %4 = v4.rms_norm %wide eps 1.0e-6 : (tensor<1x8224xf32>) -> tensor<1x8224xf32>
   return %0, %1, %3, %4 : tensor<2x512xf32>, tensor<2x512xf32>, tensor<2x512xf32>, tensor<1x8224xf32>
