@@ -218,17 +218,23 @@ TEST_P(DeviceTest, RunsCopyRunAndCopyBack) {
   ASSERT_TRUE(staged);
   Expected<std::unique_ptr<Queue>> queue = device().createQueue({.threads = 1});
   ASSERT_TRUE(queue) << queue.takeStatus().message();
-  std::byte *host = (*staged)->data();
+  // Where memory is shared there is nothing to copy.
+  bool shared = device().sharesHostMemory();
+  std::byte *host = shared ? memory->data() + 64 : (*staged)->data();
   std::vector<Copy> inputs = {{memory->data() + 64, host, 8}}, outputs = {{memory->data(), host + 64, 72}};
+  if (shared) {
+    inputs.clear();
+    outputs.clear();
+  }
   for (int round = 0; round != 4; ++round) {
     std::string text = pattern(8, unsigned(round));
     std::memcpy(host, text.data(), 8);
     Status status = (*queue)->run(counting.program, inputs, outputs, nullptr);
     ASSERT_TRUE(status.ok()) << status.message();
     int32_t count;
-    std::memcpy(&count, host + 64, 4);
+    std::memcpy(&count, shared ? memory->data() : host + 64, 4);
     EXPECT_EQ(count, 5) << "the counter is cleared before each launch";
-    EXPECT_EQ(std::memcmp(host + 128, text.data(), 8), 0) << round;
+    EXPECT_EQ(std::memcmp(shared ? host : host + 128, text.data(), 8), 0) << round;
   }
 }
 
@@ -469,8 +475,10 @@ TEST_F(FaultsTest, OutOfMemoryAtEveryAllocation) {
     newFake();
     Result result = session("cuda", dir / "state");
     EXPECT_EQ(result.code, V4_ENVIRONMENT) << result.message;
-    EXPECT_NE(result.message.find("not enough memory"), std::string::npos) << result.message;
-    EXPECT_NE(result.message.find("bytes are needed"), std::string::npos) << result.message;
+    bool figures = result.message.find(" bytes") != std::string::npos &&
+                   (result.message.find(" are available; ") != std::string::npos ||
+                    result.message.find(" are free; ") != std::string::npos);
+    EXPECT_TRUE(figures) << result.message;
     steps.insert(result.step);
     expectClean();
   }
