@@ -70,7 +70,7 @@ public:
   virtual ~Queue() = default;
 
   /// Copies the inputs to the device, runs every launch, copies the outputs to the host, and returns when all of it has
-  /// happened. `hooks` may be null. After a failure the memory that the program writes holds anything. The program stays
+  /// happened; a device that shares the host's memory has nothing to copy. `hooks` may be null. After a failure the memory that the program writes holds anything. The program stays
   /// where it is, and alive, as long as the queue.
   virtual Status run(const Program &program, std::span<const Copy> inputs, std::span<const Copy> outputs,
                      const RunHooks *hooks) = 0;

@@ -31,8 +31,8 @@ Expected<std::unique_ptr<DeviceMemory>> HostDevice::allocateStaging(uint64_t byt
 Status HostDevice::fill(std::byte *to, uint64_t bytes, uint32_t pattern) {
   if (pattern == 0)
     clearPages(to, bytes);
-  else if (pattern == UINT32_MAX)
-    std::memset(to, 0xFF, bytes);
+  else if (pattern == (pattern & 0xFF) * 0x01010101u)
+    std::memset(to, static_cast<int>(pattern & 0xFF), bytes);
   else
     std::fill_n(reinterpret_cast<uint32_t *>(to), bytes / sizeof pattern, pattern);
   return {};

@@ -380,16 +380,27 @@ Status Session::step(std::span<const int32_t> tokens) {
 Status Session::run(std::span<Feed> feeds) {
   PreparedEntry &entry = pick(false, feeds.front().tokens.size());
   V4_RETURN_IF_ERROR(runEntry(entry, feeds));
-  for (const Feed &feed : feeds) {
-    Slot &slot = slots[feed.slot];
-    std::copy_n(logitsOf(entry, feed, feed.tokens.size() - 1), model().vocab_size(), slot.lastLogits.data());
-    slot.haveLogits = true;
-  }
   reportLogits(entry, feeds);
-  if (model().mtp())
-    V4_RETURN_IF_ERROR(runMtp(feeds));
-  for (const Feed &feed : feeds)
-    slots[feed.slot].length += feed.tokens.size();
+  size_t vocab = model().vocab_size();
+  std::vector<float> rows; // the MTP block's logits take the place of these
+  if (model().mtp()) {
+    for (const Feed &feed : feeds) {
+      const float *row = logitsOf(entry, feed, feed.tokens.size() - 1);
+      rows.insert(rows.end(), row, row + vocab);
+    }
+    if (Status status = runMtp(feeds); !status.ok()) {
+      for (const Feed &feed : feeds)
+        slots[feed.slot].damage = status.message();
+      return status;
+    }
+  }
+  for (size_t i = 0; i != feeds.size(); ++i) {
+    Slot &slot = slots[feeds[i].slot];
+    const float *row = rows.empty() ? logitsOf(entry, feeds[i], feeds[i].tokens.size() - 1) : rows.data() + i * vocab;
+    std::copy_n(row, vocab, slot.lastLogits.data());
+    slot.haveLogits = true;
+    slot.length += feeds[i].tokens.size();
+  }
   return {};
 }
 

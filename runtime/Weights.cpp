@@ -23,7 +23,8 @@ Status checkMemory(const Module &module, std::string_view what) {
   if (std::optional<uint64_t> available = device.freeMemory(); available && total > *available)
     return environment(what, " take ", total, " bytes of memory",
                        device.sharesHostMemory() ? std::string() : concat(" of ", device.description()), ", and ",
-                       *available, " are available");
+                       *available, " are available; end what else uses it",
+                       device.sharesHostMemory() ? "" : ", or take a GPU with more");
   return {};
 }
 
