@@ -129,6 +129,7 @@ v4_status *v4_module_get_info(const v4_module *module, v4_module_info *info) {
   full.io_bytes = impl.ioBytes();
   full.slots = impl.slots();
   full.device = impl.device().description().c_str();
+  full.target = impl.target().name()->c_str();
   std::memcpy(info, &full, full.struct_size);
   return nullptr;
 }

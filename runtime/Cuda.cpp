@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The device `cuda`: an NVIDIA GPU through its driver. Every call that can wait is given to a stream. The first run of a
-// program goes launch by launch, so that a kernel that faults is known by name; then its launches are one graph.
+// The device `cuda`: an NVIDIA GPU through its driver. The first run of a program goes launch by launch, so that a kernel
+// that faults is known by name; then its launches are one graph.
 #include "runtime/CudaGpu.h"
 #include "runtime/Device.h"
 
@@ -135,7 +135,6 @@ private:
   Status loadImages();
   Status loadImage(const fbs::Image &image, OwnedModule &out) const;
   Status addPhase(std::vector<Phase> &kernel, const fbs::Phase &phase, std::string_view name) const;
-  Status sendBatches(std::span<const Transfer> transfers, uint32_t threads, const MoveProgress &progress);
 
   std::vector<OwnedModule> images;
 };
@@ -149,6 +148,11 @@ Status Cuda::load(const fbs::Module &module, uint32_t ordinal) {
   text = gpu.text;
   V4_RETURN_IF_ERROR(select(module));
   V4_RETURN_IF_ERROR(loadImages());
+  for (const fbs::Entry *entry : *selected->entries())
+    for (const fbs::Launch *launch : *entry->launches())
+      if (launch->tensor_maps() && launch->tensor_maps()->size())
+        return invalid("launch '", launch->name()->string_view(),
+                       "' wants tensor maps, which device 'cuda' does not have");
   kernels.resize(selected->kernels() ? selected->kernels()->size() : 0);
   for (uint32_t i = 0; i != kernels.size(); ++i) {
     const fbs::Kernel &kernel = *selected->kernels()->Get(i);
@@ -178,8 +182,8 @@ Status Cuda::select(const fbs::Module &module) {
   return {};
 }
 
-/// Machine code if the GPU runs it, else PTX, which the driver compiles. A driver that is older than the tools that made
-/// the machine code refuses it, and may still know the PTX.
+/// Machine code if the GPU runs it, else PTX, which the driver compiles. A driver older than the tools that made the
+/// machine code refuses it, and may still know the PTX.
 Status Cuda::loadImages() {
   Status failure;
   bool found = false;
@@ -303,14 +307,10 @@ Status Cuda::read(void *to, const std::byte *from, uint64_t bytes) {
   return gpu.synchronize("cannot give bytes to the host");
 }
 
-Status Cuda::upload(std::span<const Transfer> transfers, uint32_t threads, const MoveProgress &progress) {
-  V4_RETURN_IF_ERROR(gpu.enter());
-  return sendBatches(transfers, threads, progress);
-}
-
 /// The pieces of a batch are brought to locked memory of the host, by several threads and in their layout, while the
 /// batch before is on its way.
-Status Cuda::sendBatches(std::span<const Transfer> transfers, uint32_t threads, const MoveProgress &progress) {
+Status Cuda::upload(std::span<const Transfer> transfers, uint32_t threads, const MoveProgress &progress) {
+  V4_RETURN_IF_ERROR(gpu.enter());
   uint64_t total = 0, size = 0, done = 0;
   for (const Transfer &transfer : transfers) {
     total += transfer.bytes;

@@ -10,8 +10,6 @@ namespace {
 /// What a user can do about an error.
 std::string_view remedy(Result result) {
   switch (result) {
-  case errorOutOfMemory:
-    return "; end what else uses the GPU";
   case errorDeviceUnavailable:
   case errorEccUncorrectable:
   case errorUnknown:
@@ -89,7 +87,10 @@ Status Gpu::open(uint32_t ordinal) {
 Status Gpu::check(Result result, std::string_view what) const {
   if (result == success)
     return {};
-  return environment(text, " ", what, ": ", driver->describe(result), remedy(result));
+  std::string memory;
+  if (result == errorOutOfMemory)
+    memory = concat("; ", bytesText(freeMemory()), " bytes of its memory are free: end what else uses it");
+  return environment(text, " ", what, ": ", driver->describe(result), memory, remedy(result));
 }
 
 Status Gpu::checkMemory(Result result, uint64_t bytes, std::string_view what) const {

@@ -102,7 +102,8 @@ typedef struct v4_module_info {
   uint64_t state_rows_bytes;  /* compressor rows of a session, of all slots */
   uint64_t io_bytes;          /* token, hidden and logits buffers of a session */
   uint32_t slots;             /* sequences of a session */
-  const char *device;         /* where its code runs: "cpu", "GPU 0 (NVIDIA H100, compute capability 9.0, driver CUDA 13.0)" */
+  const char *device;         /* where its code runs: "cpu", "GPU 0 (NVIDIA H100, compute capability 9.0, driver ...)" */
+  const char *target;         /* of the module: "cpu", "nvptx:sm_90a" */
 } v4_module_info;
 
 /* Fills `info` up to its struct_size. The strings live as long as the module. */

@@ -3,6 +3,7 @@
 // beside bandwidth and arithmetic peaks from the same run.
 #include "runtime/Module.h"
 #include "runtime/v4.h"
+#include "tools/GpuProbe.h"
 #include "tools/Handles.h"
 #include "tools/JsonWriter.h"
 #include "tools/Options.h"
@@ -52,14 +53,16 @@ ToolSpec toolSpec() {
       {"probe", "", "machine", "measure the machine only"},
       {"write-target", "F.json", "machine", "with --probe: write the figures to a file"},
       {"check", "F.json", "checks", "compare shares with the bounds of a file; exit 4 when one is missed"},
-      {"threads", "N", "run", "threads (default: one per CPU)"},
+      {"device", "NAME", "run", "cpu (the default), or cuda or cuda:N, an NVIDIA GPU", false, {"cpu", "cuda", "cuda:N"}},
+      {"threads", "N", "run", "threads of the CPU (default: one per CPU)"},
       {"json", "", "output", "JSON (schema \"v4-bench\", version 1) instead of tables"},
   };
   tool.footer =
       "Bytes: stored weights that a step uses, each once (of expert tables and token tables the rows of its\n"
       "tokens), and the window and compressed entries behind it. '<': an upper bound, since several tokens may\n"
       "share experts. GFLOP/s: products with weights only. peak %: of the fp32 peak in numerics f32, else of that of\n"
-      "bf16 products where it is higher. Every step begins with cold caches.\n"
+      "bf16 products where it is higher. Every step begins with cold caches. On a GPU the read rate is that of a copy\n"
+      "in its memory, bytes read and bytes written, and no peak of arithmetic is measured.\n"
       "Bounds: {\"schema\": \"v4-bench-bounds\", \"schema_version\": 1, \"least\": {FIGURE: NUMBER, ..}}, where FIGURE is\n"
       "(decode|prefill)[.(bf16|fp8|fp4|fp32|mixed)].(share_of_read|share_of_peak), the lowest of all contexts.\n"
       "Exit codes: 0 ok, 1 input rejected, 2 usage, 3 environment, 4 a bound was missed, 70 internal error.";
@@ -220,11 +223,84 @@ private:
 
 // ---- Results
 
-/// Medians of probes between the steps of one measurement.
+/// Medians of probes between the steps of one measurement. What was not measured is 0, or missing.
 struct StepRates {
   double readBytes = 0, fp32Flops = 0;
   std::optional<double> bf16DotFlops;
   double peakFlops = 0; // of fp32 in numerics f32; else the larger one: some CPUs multiply bf16 slower than fp32
+};
+
+/// Where a module runs, and what that can do.
+class Machine {
+public:
+  /// `device` as in --device.
+  static Expected<Machine> create(const std::string &device, uint32_t threads) {
+    Machine out;
+    if (std::optional<uint32_t> gpu = gpuOrdinal(device)) {
+      Expected<std::unique_ptr<GpuProbe>> probe = GpuProbe::create(*gpu);
+      V4_RETURN_IF_ERROR(probe);
+      out.gpu = std::move(*probe);
+    } else {
+      Expected<std::unique_ptr<Probe>> probe = Probe::create(threads);
+      V4_RETURN_IF_ERROR(probe);
+      out.cpu = std::move(*probe);
+    }
+    return out;
+  }
+
+  Status measure() {
+    Progress progress("probe");
+    progress.say("measuring the machine");
+    if (cpu) {
+      rates = cpu->measureAll();
+      return {};
+    }
+    constexpr unsigned repetitions = 10;
+    std::vector<double> copies;
+    for (unsigned i = 0; i != repetitions; ++i) {
+      Expected<double> copy = gpu->copyOnce();
+      V4_RETURN_IF_ERROR(copy);
+      copies.push_back(*copy);
+    }
+    rates.readBytes = {medianOf(copies), *std::max_element(copies.begin(), copies.end())};
+    return {};
+  }
+
+  /// Probes that take turns with steps, and leave no weight of a step in a cache.
+  Status sample() {
+    if (gpu) {
+      Expected<double> copy = gpu->copyOnce();
+      V4_RETURN_IF_ERROR(copy);
+      reads.push_back(*copy);
+      return {};
+    }
+    multiplyAdds.push_back(cpu->multiplyAddOnce());
+    if (rates.bf16DotFlops)
+      dots.push_back(cpu->dotOnce());
+    reads.push_back(cpu->readOnce()); // last: its buffer is what the caches hold
+    return {};
+  }
+
+  /// Of the samples since the last call.
+  StepRates takeSamples(std::string_view numerics) {
+    StepRates out;
+    out.readBytes = medianOf(std::exchange(reads, {}));
+    out.fp32Flops = out.peakFlops = medianOf(std::exchange(multiplyAdds, {}));
+    if (!dots.empty())
+      out.bf16DotFlops = medianOf(std::exchange(dots, {}));
+    if (out.bf16DotFlops && numerics != "f32")
+      out.peakFlops = std::max(out.fp32Flops, *out.bf16DotFlops);
+    return out;
+  }
+
+  void print() const;
+  void json(JsonWriter &w) const;
+
+private:
+  std::unique_ptr<Probe> cpu;    // either this
+  std::unique_ptr<GpuProbe> gpu; // or this
+  MachineRates rates;
+  std::vector<double> reads, multiplyAdds, dots;
 };
 
 struct KernelResult {
@@ -296,7 +372,7 @@ private:
 // ---- The measurement
 
 struct Command {
-  std::string module;
+  std::string module, device;
   std::vector<uint64_t> contexts;
   uint64_t threads = 0, seed = 0;
   bool decode = true, prefill = true;
@@ -308,15 +384,11 @@ public:
 
   Status execute() {
     V4_RETURN_IF_ERROR(load());
-    Expected<std::unique_ptr<Probe>> created = Probe::create(static_cast<uint32_t>(command.threads));
+    Expected<Machine> created = Machine::create(command.device, static_cast<uint32_t>(command.threads));
     V4_RETURN_IF_ERROR(created);
-    probe = std::move(*created);
+    machine = std::move(*created);
     V4_RETURN_IF_ERROR(createSession());
-    {
-      Progress progress("probe");
-      progress.say("measuring the machine");
-      rates = probe->measureAll();
-    }
+    V4_RETURN_IF_ERROR(machine.measure());
     if (command.decode)
       for (uint64_t context : command.contexts)
         V4_RETURN_IF_ERROR(measureDecode(context));
@@ -328,8 +400,7 @@ public:
   const fbs::Module &root() const { return file.root(); }
 
   v4_module_info info = {};
-  std::unique_ptr<Probe> probe;
-  MachineRates rates;
+  Machine machine;
   std::vector<EntryResult> results;
 
 private:
@@ -339,14 +410,14 @@ private:
       return read.takeStatus().in(command.module);
     file = std::move(*read);
     v4_module *loaded = nullptr;
-    v4_module_options moduleOptions = {sizeof moduleOptions, "cpu"};
+    v4_module_options moduleOptions = {sizeof moduleOptions, command.device.c_str()};
     V4_RETURN_IF_ERROR(take(v4_module_load_memory(file.bytes().data(), file.bytes().size(), &moduleOptions, &loaded))
                            .in(command.module));
     module.reset(loaded);
     info.struct_size = sizeof info;
     V4_RETURN_IF_ERROR(take(v4_module_get_info(loaded, &info)));
     for (const fbs::Target *candidate : *root().targets())
-      if (candidate->name()->string_view() == "cpu")
+      if (candidate->name()->string_view() == info.target)
         target = candidate;
     for (const fbs::Entry *entry : *target->entries()) {
       bool isDecode = entry->kind() == fbs::EntryKind::Decode, isPrefill = entry->kind() == fbs::EntryKind::Prefill;
@@ -442,7 +513,7 @@ private:
     constexpr double enough = 1.0;
     Progress progress(what);
     std::string name = entry.name()->str();
-    std::vector<double> reads, multiplyAdds, dots, times;
+    std::vector<double> times;
     std::vector<std::vector<double>> launchTimes;
     double started = seconds(), firstLogits = 0;
     for (unsigned step = 0;
@@ -450,10 +521,7 @@ private:
       progress.say(concat("step ", step));
       V4_RETURN_IF_ERROR(prepare());
       std::vector<int32_t> ids = randomTokens(tokens);
-      multiplyAdds.push_back(probe->multiplyAddOnce());
-      if (rates.bf16DotFlops)
-        dots.push_back(probe->dotOnce());
-      reads.push_back(probe->readOnce()); // last: its buffer is what the caches hold
+      V4_RETURN_IF_ERROR(machine.sample());
       double begin = seconds(), others = 0;
       V4_RETURN_IF_ERROR(take(&entry == decodeEntry ? v4_session_step(session.get(), ids.data(), ids.size())
                                                     : v4_session_append(session.get(), 0, ids.data(), ids.size())));
@@ -476,12 +544,7 @@ private:
     result.slots = &entry == decodeEntry ? info.slots : 1;
     result.steps = static_cast<unsigned>(times.size());
     result.seconds = medianOf(times);
-    result.rates.readBytes = medianOf(reads);
-    result.rates.fp32Flops = result.rates.peakFlops = medianOf(multiplyAdds);
-    if (!dots.empty())
-      result.rates.bf16DotFlops = medianOf(dots);
-    if (!dots.empty() && std::string_view(info.numerics) != "f32")
-      result.rates.peakFlops = std::max(result.rates.fp32Flops, *result.rates.bf16DotFlops);
+    result.rates = machine.takeSamples(info.numerics);
     result.firstLogits = firstLogits;
     Costs costs(root(), entry, tokens, context);
     result.cost = costs.whole;
@@ -558,9 +621,14 @@ void printRate(const char *name, Rate rate, const char *unit) {
   std::printf("  %-9s %8.1f %s (best %.1f)\n", name, rate.median / 1e9, unit, rate.best / 1e9);
 }
 
-void printRates(const Probe &probe, const MachineRates &rates) {
-  std::printf("machine  %s, %u threads, %s; medians\n", cpuName().c_str(), probe.threads(),
-              std::string(probe.instructions()).c_str());
+void Machine::print() const {
+  if (gpu) {
+    std::printf("machine  %s; medians\n", gpu->description().c_str());
+    printRate("copy", rates.readBytes, "GB/s, read and written");
+    return;
+  }
+  std::printf("machine  %s, %u threads, %s; medians\n", cpuName().c_str(), cpu->threads(),
+              std::string(cpu->instructions()).c_str());
   printRate("read", rates.readBytes, "GB/s");
   printRate("copy", rates.copyBytes, "GB/s, every byte counted once");
   printRate("fp32 FMA", rates.fp32Flops, "GFLOP/s");
@@ -584,17 +652,18 @@ void printLine(const std::string &name, unsigned launches, double time, double a
               cell(bytes / time / 1e9, "%.2f", moves, cost.isBound).c_str(),
               cell(100 * bytes / time / rates.readBytes, "%.1f", moves, cost.isBound).c_str(),
               cell(cost.flops / time / 1e9, "%.1f", multiplies).c_str(),
-              cell(100 * cost.flops / time / rates.peakFlops, "%.1f", multiplies).c_str());
+              cell(100 * cost.flops / time / rates.peakFlops, "%.1f", multiplies && rates.peakFlops > 0).c_str());
 }
 
 void printEntry(const EntryResult &entry) {
   std::string slots = entry.slots > 1 ? concat(" in each of ", entry.slots, " slots") : std::string();
   std::printf("\n%s, context %llu%s: %.3f ms (median of %u), %.2f tokens/s, %s%s (weights %s, state %s); probe: read "
-              "%.1f GB/s, peak %.1f GFLOP/s\n",
+              "%.1f GB/s, peak %s GFLOP/s\n",
               entry.name.c_str(), static_cast<unsigned long long>(entry.context), slots.c_str(), entry.seconds * 1e3,
               entry.steps, static_cast<double>(entry.tokens) / entry.seconds, entry.cost.isBound ? "<" : "",
               sizeText(entry.cost.bytes()).c_str(), sizeText(entry.cost.weightBytes).c_str(),
-              sizeText(entry.cost.stateBytes).c_str(), entry.rates.readBytes / 1e9, entry.rates.peakFlops / 1e9);
+              sizeText(entry.cost.stateBytes).c_str(), entry.rates.readBytes / 1e9,
+              cell(entry.rates.peakFlops / 1e9, "%.1f", entry.rates.peakFlops > 0).c_str());
   std::printf("%-58s %5s %11s %6s %10s %8s %7s %9s %7s\n", "kernel (first launch)", "calls", "time us", "%", "MB",
               "GB/s", "read %", "GFLOP/s", "peak %");
   unsigned launches = 0;
@@ -620,8 +689,8 @@ std::optional<double> findShare(const std::vector<EntryResult> &results, const s
     auto take = [&](const Cost &cost, double time) {
       bool ofRead = figure.back() == "share_of_read";
       double amount = ofRead ? static_cast<double>(cost.bytes()) : cost.flops;
-      double share = amount / time / (ofRead ? entry.rates.readBytes : entry.rates.peakFlops);
-      if (amount > 0)
+      double most = ofRead ? entry.rates.readBytes : entry.rates.peakFlops, share = amount / time / most;
+      if (amount > 0 && most > 0)
         lowest = std::min(lowest.value_or(share), share);
     };
     if (figure.size() == 2)
@@ -716,11 +785,17 @@ void rateJson(JsonWriter &w, const std::string &name, Rate rate) {
   w.key("best_" + name).real(rate.best);
 }
 
-void ratesJson(JsonWriter &w, const Probe &probe, const MachineRates &rates) {
+void Machine::json(JsonWriter &w) const {
+  if (gpu) {
+    w.key("gpu").value(gpu->description());
+    w.key("buffer_bytes").number(gpu->bufferBytes());
+    rateJson(w, "read_bytes_per_second", rates.readBytes);
+    return;
+  }
   w.key("cpu").value(cpuName());
-  w.key("threads").number(probe.threads());
-  w.key("instructions").value(probe.instructions());
-  w.key("buffer_bytes").number(probe.bufferBytes());
+  w.key("threads").number(cpu->threads());
+  w.key("instructions").value(cpu->instructions());
+  w.key("buffer_bytes").number(cpu->bufferBytes());
   rateJson(w, "read_bytes_per_second", rates.readBytes);
   rateJson(w, "copy_bytes_per_second", rates.copyBytes);
   rateJson(w, "fp32_flops", rates.fp32Flops);
@@ -740,10 +815,12 @@ void costJson(JsonWriter &w, const Cost &cost, double time, const StepRates &rat
   if (cost.flops > 0) {
     w.key("flop").real(cost.flops);
     w.key("flops").real(cost.flops / time);
-    w.key("share_of_fp32").real(cost.flops / time / rates.fp32Flops);
+    if (rates.peakFlops > 0) {
+      w.key("share_of_fp32").real(cost.flops / time / rates.fp32Flops);
+      w.key("share_of_peak").real(cost.flops / time / rates.peakFlops);
+    }
     if (rates.bf16DotFlops)
       w.key("share_of_bf16_dot").real(cost.flops / time / *rates.bf16DotFlops);
-    w.key("share_of_peak").real(cost.flops / time / rates.peakFlops);
   }
 }
 
@@ -756,7 +833,8 @@ void entryJson(JsonWriter &w, const EntryResult &entry) {
   w.key("steps").number(entry.steps);
   w.key("tokens_per_second").real(static_cast<double>(entry.tokens) / entry.seconds);
   w.key("read_bytes_per_second").real(entry.rates.readBytes);
-  w.key("fp32_flops").real(entry.rates.fp32Flops);
+  if (entry.rates.fp32Flops > 0)
+    w.key("fp32_flops").real(entry.rates.fp32Flops);
   if (entry.rates.bf16DotFlops)
     w.key("bf16_dot_flops").real(*entry.rates.bf16DotFlops);
   w.key("first_logits").real(entry.firstLogits);
@@ -803,19 +881,15 @@ int runProbe(const ParsedOptions &options, const Command &command) {
       return fail(created.takeStatus());
     file = std::move(*created);
   }
-  Expected<std::unique_ptr<Probe>> probe = Probe::create(static_cast<uint32_t>(command.threads));
-  if (!probe)
-    return fail(probe.takeStatus());
-  MachineRates rates;
-  {
-    Progress progress("probe");
-    progress.say("measuring the machine");
-    rates = (*probe)->measureAll();
-  }
+  Expected<Machine> machine = Machine::create(command.device, static_cast<uint32_t>(command.threads));
+  if (!machine)
+    return fail(machine.takeStatus());
+  if (Status status = machine->measure(); !status.ok())
+    return fail(status);
   if (file) {
     JsonWriter w;
     openDocument(w, "v4-target");
-    ratesJson(w, **probe, rates);
+    machine->json(w);
     w.close('}');
     Status status = file->write(w.out + "\n");
     if (status.ok())
@@ -827,12 +901,12 @@ int runProbe(const ParsedOptions &options, const Command &command) {
     JsonWriter w;
     openDocument(w, "v4-bench");
     w.key("machine").open('{');
-    ratesJson(w, **probe, rates);
+    machine->json(w);
     w.close('}');
     w.close('}');
     std::printf("%s\n", w.out.c_str());
   } else {
-    printRates(**probe, rates);
+    machine->print();
   }
   return finish();
 }
@@ -854,7 +928,7 @@ int runBench(const ParsedOptions &options, Command &command) {
     JsonWriter w;
     openDocument(w, "v4-bench");
     w.key("machine").open('{');
-    ratesJson(w, *bench.probe, bench.rates);
+    bench.machine.json(w);
     w.close('}');
     w.key("numerics").value(bench.info.numerics);
     w.key("kv").value(bench.info.kv);
@@ -868,7 +942,7 @@ int runBench(const ParsedOptions &options, Command &command) {
     w.close('}');
     std::printf("%s\n", w.out.c_str());
   } else {
-    printRates(*bench.probe, bench.rates);
+    bench.machine.print();
     for (const EntryResult &entry : bench.results)
       printEntry(entry);
     if (bounds)
@@ -906,6 +980,7 @@ std::string readCommand(const ParsedOptions &options, Command &command) {
     command.decode = std::find(entries.begin(), entries.end(), "decode") != entries.end();
     command.prefill = std::find(entries.begin(), entries.end(), "prefill") != entries.end();
   }
+  command.device = options.get("device", "cpu");
   if (!probe)
     command.module = options.positionals[0];
   return {};

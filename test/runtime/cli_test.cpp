@@ -551,7 +551,9 @@ TEST_F(CliTest, UsageErrors) {
       {{module, weights, "--tokens=1", "--threads=0"}, "--threads=0 is not a whole number from 1 to 1024"},
       {{module, weights, "--tokens=1", "--chunk=0"}, "--chunk=0"},
       {{module, weights, "--tokens=1", "--generate=-1"}, "--generate=-1"},
-      {{module, weights, "--tokens=1", "--device=gpu"}, "unknown value 'gpu' for --device; did you mean 'cpu'? (accepted: cpu, cuda, cuda:N, emu)"},
+      {{module, weights, "--tokens=1", "--device=gpu"},
+       "unknown value 'gpu' for --device; did you mean 'cpu'? (accepted: cpu, cuda, cuda:N, emu)"},
+      {{module, weights, "--tokens=1", "--device=cuda", "--emu-order=1"}, "--emu-order has no effect without --device=emu"},
       {{module, weights, "--tokens=1", "--temperature=-1"}, "--temperature=-1"},
       {{module, weights, "--tokens=1", "--temperature=nan"}, "--temperature=nan"},
       {{module, weights, "--tokens=1", "--temperature=1", "--top-p=0"}, "--top-p=0"},
@@ -579,6 +581,41 @@ TEST_F(CliTest, UsageErrors) {
   Outcome help = run({"--help"});
   EXPECT_EQ(help.exit, 0);
   EXPECT_LE(std::count(help.out.begin(), help.out.end(), '\n'), 80);
+}
+
+/// What --device=cuda says where there is no driver, or one that is too old. The system's own driver, if it has one, is not
+/// found: a broken one stands before it.
+TEST_F(CliTest, DriversThatDoNotServe) {
+  struct Path {
+    explicit Path(const std::string &path) { ::setenv("LD_LIBRARY_PATH", path.c_str(), 1); }
+    ~Path() { ::unsetenv("LD_LIBRARY_PATH"); }
+  };
+  expectExit(toy({"--tokens=1", "--device=cuda"}), 1,
+             "the module has no code for device 'cuda' (it has: cpu); compile it with --target=nvptx");
+  auto gpu = toyModule();
+  gpu->targets[0]->name = "nvptx:sm_90a";
+  gpu->targets[0]->images[0]->kind = fbs::ImageKind::Cubin;
+  gpu->targets[0]->images[0]->arch = "sm_90a";
+  for (auto &kernel : gpu->targets[0]->kernels)
+    for (auto &phase : kernel->phases)
+      phase->block = std::make_unique<fbs::Dim3>(32, 1, 1);
+  writeText(module, moduleBytes(*gpu));
+  expectExit(toy({"--tokens=1"}), 1, "no code for device 'cpu' (it has: nvptx:sm_90a)");
+  for (const char *name : {"--device=cuda:x", "--device=cuda:-1", "--device=cuda:99999999999"})
+    expectExit(toy({"--tokens=1", name}), 2, "is unknown (accepted: cpu, cuda, cuda:N, emu)");
+  writeText(dir / "libcuda.so.1", "no library");
+  auto fails = [&](const std::string &path, const std::string &text) {
+    Path scope(path);
+    for (const char *device : {"--device=cuda", "--device=cuda:1"}) {
+      expectExit(toy({"--tokens=1", device, "--save-state=" + (dir / "state")}), 3, text);
+      expectExit(runTool(V4_BENCH, {module, "--random-weights=1", device}), 3, text);
+      expectExit(runTool(V4_BENCH, {"--probe", device}), 3, text);
+    }
+  };
+  fails(dir.path, "there is no NVIDIA driver: ");
+  fails(V4_OLD_CUDA, "the NVIDIA driver (CUDA 10.2) is too old: libcuda.so.1 lacks 'cu");
+  fails(V4_OLD_CUDA, "; a driver of CUDA 11.4 or later is needed");
+  EXPECT_NE(::access((dir / "state").c_str(), F_OK), 0);
 }
 
 TEST_F(CliTest, InputErrors) {

@@ -277,7 +277,10 @@ const Defect defects[] = {
     {"a workgroup on a CPU has one thread", [](auto &m) { phase(m).programmatic = true; }},
     {"target 0 'nvptx:90a': it is for no chip like sm_90a", [](auto &m) { m.targets[0]->name = "nvptx:90a"; }},
     {"GPU code is for a chip like sm_90a, not 'sm_1000000000'",
-     [](auto &m) { m.targets[0]->images[0]->kind = fbs::ImageKind::Ptx, m.targets[0]->images[0]->arch = "sm_1000000000"; }},
+     [](auto &m) {
+       m.targets[0]->images[0]->kind = fbs::ImageKind::Ptx;
+       m.targets[0]->images[0]->arch = "sm_1000000000";
+     }},
     {"phase 0: it has no block", [](auto &m) { m.targets[0]->name = "emu:sm_90a", phase(m).block.reset(); }},
     {"block 1025x1x1 has more than 1024 threads",
      [](auto &m) { m.targets[0]->name = "emu:sm_90a", *phase(m).block = fbs::Dim3(1025, 1, 1); }},
