@@ -59,7 +59,7 @@ Expected<const Driver *> Driver::open() {
 Expected<std::string> Driver::version() const {
   int version = 0;
   if (Result result = driverGetVersion(&version); result != success)
-    return environment("the NVIDIA driver does not tell its version: ", describe(result));
+    return environment("the NVIDIA driver does not tell its version: ", describe(result), "; see what nvidia-smi says");
   return versionText(version);
 }
 

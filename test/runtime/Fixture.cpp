@@ -6,6 +6,7 @@
 #include <cstring>
 #include <dirent.h>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -304,6 +305,38 @@ void addEntry(fbs::TargetT &target, const ToyOptions &options, EntryKind kind, u
 
 } // namespace
 
+/// The target as one of GPUs, whose kernels have one thread per block.
+static std::unique_ptr<fbs::TargetT> gpuTarget(const fbs::TargetT &cpu, std::string name, fbs::ImageKind kind,
+                                               std::string arch, const std::string &code) {
+  auto target = std::make_unique<fbs::TargetT>(cpu);
+  target->name = std::move(name);
+  target->features.clear();
+  for (auto &kernel : target->kernels)
+    for (auto &phase : kernel->phases)
+      phase->symbol = "gpu_" + phase->symbol;
+  target->images[0]->kind = kind;
+  target->images[0]->arch = std::move(arch);
+  target->images[0]->data.assign(code.begin(), code.end());
+  return target;
+}
+
+/// Declarations of the target's kernels; the fake driver reads no more of a PTX text.
+static std::string kernelPtx(const fbs::TargetT &target) {
+  std::string text = ".version 8.0\n.target sm_90a\n.address_size 64\n";
+  std::set<std::string> written;
+  for (const auto &kernel : target.kernels) {
+    std::string name = "gpu_" + kernel->phases[0]->symbol;
+    if (!written.insert(name).second)
+      continue;
+    text += ".visible .entry " + name + "(\n";
+    for (uint32_t i = 0; i != kernel->bindings; ++i)
+      text += "\t.param .u64 .ptr .global .align 1 " + name + "_param_" + std::to_string(i) +
+              (i + 1 == kernel->bindings ? "\n" : ",\n");
+    text += ")\n.reqntid 1, 1, 1\n{\n\tret;\n}\n";
+  }
+  return text;
+}
+
 std::unique_ptr<fbs::ModuleT> toyModule(const ToyOptions &options) {
   auto module = std::make_unique<fbs::ModuleT>();
   module->provenance = std::make_unique<fbs::ProvenanceT>();
@@ -360,6 +393,12 @@ std::unique_ptr<fbs::ModuleT> toyModule(const ToyOptions &options) {
     addEntry(*target, options, EntryKind::MtpDecode, options.slots);
     for (uint32_t bucket : options.buckets)
       addEntry(*target, options, EntryKind::MtpPrefill, bucket);
+  }
+  if (options.gpu) {
+    module->targets.push_back(
+        gpuTarget(*target, "nvptx:sm_90a", fbs::ImageKind::Ptx, "sm_90a", kernelPtx(*target)));
+    module->targets.push_back(
+        gpuTarget(*target, "emu:sm_90a", fbs::ImageKind::Elf, "x86-64", readText(V4_TEST_EMU_IMAGE)));
   }
   module->targets.push_back(std::move(target));
   return module;

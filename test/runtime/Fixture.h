@@ -68,6 +68,7 @@ struct ToyOptions {
   uint64_t maxContext = toyContext;
   std::vector<uint32_t> buckets = {4, 8};
   uint32_t slots = 1;
+  bool gpu = false; // targets nvptx:sm_90a and emu:sm_90a too
 };
 
 /// The module as an editable tree.
