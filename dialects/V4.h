@@ -84,9 +84,10 @@ struct CacheRow {
 };
 
 /// Build the arithmetic of the quantisers (spec 7.1) where `builder` inserts: the exponent bits, an i32, of the scale of a
-/// block whose largest magnitude is an f32; the code, an i32, of an f32 for such a scale.
+/// block whose largest magnitude is an f32; the code, an i32, of an f32 for such a scale; the number of that code.
 Value buildScaleBits(const ImplicitLocOpBuilder &builder, Value largest, QuantFormat format);
 Value buildCode(const ImplicitLocOpBuilder &builder, Value number, Value scaleBits, QuantFormat format);
+Value buildRoundTrip(const ImplicitLocOpBuilder &builder, Value number, Value scaleBits, QuantFormat format);
 } // namespace mlir::v4
 
 #define GET_ATTRDEF_CLASSES

@@ -86,6 +86,15 @@ static Value codeOf(Emit &e, Value x, Value bits, QuantFormat format) {
   return arith::OrIOp::create(e, code, e.shiftRight(sign, format == QuantFormat::e4m3 ? 24 : 28));
 }
 
+/// A number as the format holds it, for the scale of the given exponent bits.
+static Value roundTrip(Emit &e, Value x, Value bits, QuantFormat format) {
+  auto [sign, magnitude] = scaled(e, x, bits, format);
+  Value rounded = roundMagnitude(e, magnitude, format).first;
+  Value value = e.numberOf(arith::OrIOp::create(e, e.bitsOf(rounded), sign));
+  Value result = e.mul(value, e.numberOf(e.shiftLeft(bits, 23)));
+  return e.select(isNumber(e, magnitude), result, magnitude);
+}
+
 Value v4::buildScaleBits(const ImplicitLocOpBuilder &builder, Value largest, QuantFormat format) {
   Emit e(builder);
   return scaleBits(e, largest, format);
@@ -94,6 +103,11 @@ Value v4::buildScaleBits(const ImplicitLocOpBuilder &builder, Value largest, Qua
 Value v4::buildCode(const ImplicitLocOpBuilder &builder, Value number, Value bits, QuantFormat format) {
   Emit e(builder);
   return codeOf(e, number, bits, format);
+}
+
+Value v4::buildRoundTrip(const ImplicitLocOpBuilder &builder, Value number, Value bits, QuantFormat format) {
+  Emit e(builder);
+  return roundTrip(e, number, bits, format);
 }
 
 static Value toByte(Emit &e, Value integer) {
@@ -171,11 +185,7 @@ Results RoundTripOp::decomposeOperation(OpBuilder &b) {
     Value part = e.slice(x, offsets, sizes), bits = scaleBitsOf(e, part, format);
     Value target = e.generic({{part, loops(last + 1)}, {bits, loops(last)}},
                              {e.slice(y, offsets, sizes), loops(last + 1)}, [&](ValueRange args) {
-                               auto [sign, magnitude] = scaled(e, args[0], args[1], format);
-                               Value rounded = roundMagnitude(e, magnitude, format).first;
-                               Value value = e.numberOf(arith::OrIOp::create(e, e.bitsOf(rounded), sign));
-                               Value result = e.mul(value, e.numberOf(e.shiftLeft(args[1], 23)));
-                               return e.select(isNumber(e, magnitude), result, magnitude);
+                               return roundTrip(e, args[0], args[1], format);
                              });
     return e.insert(target, y, offsets, sizes);
   };

@@ -224,7 +224,9 @@ Value BlockBuilder::attention(Value input, int64_t ratio, LayerValues &values) {
   Value query = split(linear("attn.wq_b", lowRank, values), 1, c.heads, c.headDim);
   query = rope("attn.q_rope", rmsNorm("attn.head_norm", query, Value()), values.table);
 
-  Value kv = rmsNorm("attn.kv_norm", linear("attn.wkv", input, values), values.weight("attn.kv_norm.weight"));
+  auto [kvWeight, kvScale] = values.weights.lookup("attn.wkv");
+  Value kv = linear("attn.wkv", input, kvWeight, kvScale, /*wide=*/roundsOnce());
+  kv = rmsNorm("attn.kv_norm", kv, values.weight("attn.kv_norm.weight"));
   kv = cacheable("attn.kv_round", rope("attn.kv_rope", kv, values.table), quantizedColumns(c), 8);
 
   Value selected;
@@ -279,8 +281,9 @@ Value BlockBuilder::compressor(StringRef name, StringRef cacheName, Value input,
   Value &kvRows = values.states[p + ".kv_rows"], &scoreRows = values.states[p + ".score_rows"];
   Value &cache = values.states[cacheName];
   int64_t count = shapeOf(values.entryPositions).front(), width = rotate ? c.indexDim : c.headDim;
-  auto pool = create<CompressOp>(p + ".pool", TypeRange{act({count, width}), kvRows.getType(), scoreRows.getType()}, kv,
-                                 gate, values.weight(p + ".ape"), kvRows, scoreRows, values.span,
+  RankedTensorType pooled = roundsOnce() ? f32({count, width}) : act({count, width});
+  auto pool = create<CompressOp>(p + ".pool", TypeRange{pooled, kvRows.getType(), scoreRows.getType()}, kv, gate,
+                                 values.weight(p + ".ape"), kvRows, scoreRows, values.span,
                                  b.getI64IntegerAttr(ratio), ratio == overlapRatio ? b.getUnitAttr() : UnitAttr());
   kvRows = pool.getNewKvRows();
   scoreRows = pool.getNewScoreRows();

@@ -97,6 +97,10 @@ private:
   Value split(Value value, int64_t dim, int64_t outer, int64_t inner);
   Value join(Value value, int64_t dim);
 
+  /// Whether an entry of a cache is f32 until it becomes a code. A bf16 number on the way moves one code in some thirty,
+  /// and which ones depends on the order of the sums.
+  bool roundsOnce() const { return form.numerics == Numerics::Fast; }
+
   RankedTensorType f32(ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, b.getF32Type()); }
   /// Type of a value between ops.
   RankedTensorType act(ArrayRef<int64_t> shape) {

@@ -11,8 +11,8 @@ enum class Numerics {
   F32,
   /// The rounding points of the official code (spec 3 to 7).
   Reference,
-  /// bf16 between ops and the rounding of the caches; linears and index queries see their inputs unquantised, index
-  /// scores are f32.
+  /// bf16 between ops and the rounding of the caches, whose entries are rounded once, from f32; linears and index queries
+  /// see their inputs unquantised, index scores are f32.
   Fast
 };
 

@@ -126,8 +126,8 @@ typedef struct v4_weights_options {
  * the module both ways: every tensor that it reads must be there with the expected type, shape and byte range, and
  * every other tensor of a checkpoint must belong to a family that the module leaves out on purpose. Payloads stay in
  * the mapped files; those of a checkpoint that the module wants in a layout of its own, or that are not aligned as the
- * device needs them, are moved into memory, and for a GPU all that its code uses are moved into its memory. The files
- * must not be changed while the weights exist. `options` may be
+ * device needs them, are moved into memory, and for a GPU all that its code uses are moved into its memory. The files must
+ * not be changed while the weights exist. `options` may be
  * NULL. V4_ENVIRONMENT, before any memory is taken, when the weights need more than is available. */
 V4_API v4_status *v4_weights_load(const v4_module *module, const char *path, const v4_weights_options *options,
                                   v4_weights **out);

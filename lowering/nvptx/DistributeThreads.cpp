@@ -340,11 +340,13 @@ struct DistributeThreadsPass : v4::impl::DistributeThreadsPassBase<DistributeThr
     func::FuncOp func = getOperation();
     if (!func->hasAttr("v4.grid"))
       return;
-    // A template decides how many threads it works with.
+    // A template decides how many threads it works with, or takes what the phase has.
     int64_t threads = 0;
     WalkResult result = func.walk([&](KernelOp kernel) {
       auto wanted = kernel->getAttrOfType<IntegerAttr>("threads");
-      int64_t count = wanted ? wanted.getInt() : kBlockThreads;
+      if (!wanted)
+        return WalkResult::advance();
+      int64_t count = wanted.getInt();
       if (count < 32 || count > 1024 || count % 32) {
         kernel.emitOpError() << "wants " << count << " threads; accepted: multiples of 32 up to 1024";
         return WalkResult::interrupt();
@@ -362,7 +364,9 @@ struct DistributeThreadsPass : v4::impl::DistributeThreadsPassBase<DistributeThr
       return signalPassFailure();
     if (!threads)
       threads = kBlockThreads;
-    func->setAttr("v4.threads", IntegerAttr::get(IntegerType::get(&getContext(), 64), threads));
+    auto count = IntegerAttr::get(IntegerType::get(&getContext(), 64), threads);
+    func->setAttr("v4.threads", count);
+    func.walk([&](KernelOp kernel) { kernel->setAttr("threads", count); });
     if (failed(Distribution(func, threads).run(func)))
       signalPassFailure();
   }

@@ -29,6 +29,8 @@ ArrayRef<v4::GpuTemplate> v4::getGpuTemplates() {
       {"compress", nullptr, nullptr, expandBlockCompress},
       {"append_rows", nullptr, selectBlockAppend, expandBlockAppend},
       {"window_context", nullptr, nullptr, expandBlockContext},
+      {"rms_norm", nullptr, selectBlockNorm, expandBlockNorm},
+      {"round_trip", nullptr, selectBlockRoundTrip, expandBlockRoundTrip},
   };
   return templates;
 }

@@ -18,7 +18,8 @@ namespace mlir::v4 {
 /// other way round, and behind it likewise, so that none is needed at its ends.
 ///
 /// Attributes that `select` may set on the `v4.kernel`: `threads` (i64, threads of a block, a multiple of 32; kernels of
-/// one phase must agree) and `blocks_per_sm` (i64, what registers are limited for; notably 1 leaves loads in flight).
+/// one phase must agree; without it those of the phase, which the op has at `expand`) and `blocks_per_sm` (i64, what
+/// registers are limited for; notably 1 leaves loads in flight).
 struct GpuTemplate {
   /// The name of its `v4.kernel` ops.
   llvm::StringRef name;

@@ -16,8 +16,6 @@ using Pred = arith::CmpIPredicate;
 
 /// Threads of a block that appends many rows.
 constexpr int64_t kManyThreads = 512;
-/// Lanes that share a block of a packed row.
-constexpr int64_t kBlockLanes = 8;
 
 static MemRefType typeOf(Value memory) {
   return cast<MemRefType>(memory.getType());
@@ -46,24 +44,20 @@ bool v4::selectBlockAppend(Operation *tile, const GpuTarget &target) {
 /// Numbers of row `from` of `rows` as codes with scales, and bf16, into row `to` of `bytes`.
 static void packRow(BlockBuilder &b, Value rows, Value from, Value bytes, Value to) {
   CacheRow form = *CacheRow::fromBytes(typeOf(rows).getDimSize(1), typeOf(bytes).getDimSize(1));
-  int64_t lanes = form.block() / kBlockLanes, blocks = kWarp / kBlockLanes;
+  int64_t lanes = form.block() / kScaleLanes, blocks = kWarp / kScaleLanes;
   int64_t size = form.format == QuantFormat::e4m3 ? lanes : lanes / 2;
   bool rowsAligned = b.isAligned(rows, lanes), bytesAligned = b.isAligned(bytes, size);
-  Value place = b.rem(b.lane(), kBlockLanes);
+  Value place = b.rem(b.lane(), kScaleLanes);
   for (int64_t first = 0; first < form.blocks(); first += blocks) {
-    Value block = b.add(b.div(b.lane(), kBlockLanes), first),
+    Value block = b.add(b.div(b.lane(), kScaleLanes), first),
           isThere = b.compare(Pred::ult, block, b.index(form.blocks()));
     block = b.min(block, b.index(form.blocks() - 1));
     Value column = b.add(b.mul(block, form.block()), b.mul(place, lanes));
-    Value numbers = b.widen(b.loadRow(rows, {from, column}, lanes, rowsAligned)), largest = b.f32(0);
+    Value numbers = b.widen(b.loadRow(rows, {from, column}, lanes, rowsAligned));
     SmallVector<Value> codes;
-    for (int64_t i = 0; i < lanes; ++i) {
+    for (int64_t i = 0; i < lanes; ++i)
       codes.push_back(vector::ExtractOp::create(b, numbers, i));
-      largest = arith::MaximumFOp::create(b, largest, math::AbsFOp::create(b, codes.back()));
-    }
-    for (int64_t mask = 1; mask < kBlockLanes; mask *= 2)
-      largest = arith::MaximumFOp::create(b, largest, b.shuffleXor(largest, mask));
-    Value scale = buildScaleBits(b, largest, form.format);
+    Value scale = buildScaleBits(b, largestOfLanes(b, codes), form.format);
     SmallVector<Value> packed;
     for (Value &code : codes)
       code = buildCode(b, code, scale, form.format);

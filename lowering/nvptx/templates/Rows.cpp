@@ -20,9 +20,17 @@ std::optional<SmallVector<int64_t>> v4::rowTileSizes(TileInterface op, const Gpu
   return SmallVector<int64_t>{1, largestDivisor(op.getLoopSizes()[1], kTileHeads)};
 }
 
-int64_t v4::rowLanes(Value memory) {
-  auto type = cast<MemRefType>(memory.getType());
+int64_t v4::rowLanes(ShapedType type) {
   return std::gcd<int64_t>(type.getShape().back(), 16 * 8 / type.getElementTypeBitWidth());
+}
+
+Value v4::largestOfLanes(BlockBuilder &b, ArrayRef<Value> numbers) {
+  Value largest = b.f32(0);
+  for (Value number : numbers)
+    largest = arith::MaximumFOp::create(b, largest, math::AbsFOp::create(b, number));
+  for (int64_t mask = 1; mask < kScaleLanes; mask *= 2)
+    largest = arith::MaximumFOp::create(b, largest, b.shuffleXor(largest, mask));
+  return largest;
 }
 
 LogicalResult v4::verifyBlockKernel(KernelOp op, unsigned inputs, unsigned outputs, int64_t count) {

@@ -62,8 +62,20 @@ bool selectBlockAppend(Operation *op, const GpuTarget &target);
 LogicalResult expandBlockAppend(KernelOp op, const GpuTarget &target);
 LogicalResult expandBlockContext(KernelOp op, const GpuTarget &target);
 
+/// Norms.cpp: root-mean-square norms and quantisation there and back, with the threads that the phase has.
+bool selectBlockNorm(Operation *op, const GpuTarget &target);
+bool selectBlockRoundTrip(Operation *op, const GpuTarget &target);
+LogicalResult expandBlockNorm(KernelOp op, const GpuTarget &target);
+LogicalResult expandBlockRoundTrip(KernelOp op, const GpuTarget &target);
+
+/// The largest magnitude of the `numbers` of eight lanes, in all of them; not a number if one of them is none.
+Value largestOfLanes(BlockBuilder &b, ArrayRef<Value> numbers);
+/// Lanes that share a block of numbers with a scale.
+constexpr int64_t kScaleLanes = 8;
+
 /// Elements of a row that a thread takes at a time: 16 bytes of them, if whole numbers of those are in a row.
-int64_t rowLanes(Value memory);
+int64_t rowLanes(ShapedType type);
+inline int64_t rowLanes(Value memory) { return rowLanes(cast<ShapedType>(memory.getType())); }
 
 /// Checks the number of operands and threads.
 LogicalResult verifyBlockKernel(KernelOp op, unsigned inputs, unsigned outputs, int64_t threads = kRowThreads);

@@ -11,7 +11,7 @@ func.func @threads(%x: memref<4xf32>, %workgroup: index) attributes {v4.grid = 1
 func.func @disagree(%x: memref<4xf32>, %workgroup: index) attributes {v4.grid = 1 : i64} {
   v4.kernel "gemv" ins(%x : memref<4xf32>) outs(%x : memref<4xf32>) {threads = 256 : i64}
   // expected-error @below {{wants 128 threads, another template of its phase wants 256}}
-  v4.kernel "gemv" ins(%x : memref<4xf32>) outs(%x : memref<4xf32>)
+  v4.kernel "gemv" ins(%x : memref<4xf32>) outs(%x : memref<4xf32>) {threads = 128 : i64}
   return
 }
 

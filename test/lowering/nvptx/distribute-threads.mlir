@@ -113,16 +113,18 @@ func.func @serial(%x: memref<64xi32>, %workgroup: index) attributes {v4.grid = 1
 
 // -----
 
-// A template says how many threads work on its phase.
+// A template says how many threads work on its phase; others take as many.
 // CHECK-LABEL: func.func @template(
 // CHECK-SAME: v4.blocks_per_sm = 1 : i64
 // CHECK-SAME: v4.threads = 256 : i64
 // CHECK: step %c256
 // CHECK: gpu.barrier
 // CHECK: v4.kernel "gemv"
+// CHECK: v4.kernel "hadamard" {{.*}} {threads = 256 : i64}
 func.func @template(%x: memref<512xf32>, %y: memref<512xf32>, %workgroup: index) attributes {v4.grid = 1 : i64} {
   %cst = arith.constant 0.0 : f32
   linalg.fill ins(%cst : f32) outs(%x : memref<512xf32>)
   v4.kernel "gemv" ins(%x : memref<512xf32>) outs(%y : memref<512xf32>) {threads = 256 : i64, blocks_per_sm = 1 : i64}
+  v4.kernel "hadamard" ins(%y : memref<512xf32>) outs(%x : memref<512xf32>)
   return
 }

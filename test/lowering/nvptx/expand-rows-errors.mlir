@@ -133,3 +133,27 @@ func.func @context_operands(%x: memref<2x64xf32>, %y: memref<8x64xf32>) {
   v4.kernel "window_context" ins(%x : memref<2x64xf32>) outs(%y : memref<8x64xf32>) {threads = 256}
   return
 }
+
+// -----
+
+func.func @norm_width(%x: memref<1x9000xf32>, %y: memref<1x9000xf32>) {
+  // expected-error @below {{expected at most 64 elements of a row in a thread, found rows of 9000}}
+  v4.kernel "rms_norm" ins(%x : memref<1x9000xf32>) outs(%y : memref<1x9000xf32>) {eps = 1.0e-6 : f32}
+  return
+}
+
+// -----
+
+func.func @norm_operands(%x: memref<1x64xf32>, %y: memref<1x64xf32>) {
+  // expected-error @below {{expected 1 or 2 inputs and 1 outputs, found 3 and 1}}
+  v4.kernel "rms_norm" ins(%x, %x, %x : memref<1x64xf32>, memref<1x64xf32>, memref<1x64xf32>) outs(%y : memref<1x64xf32>) {eps = 1.0e-6 : f32}
+  return
+}
+
+// -----
+
+func.func @round_trip_blocks(%x: memref<1x64xf32>, %y: memref<1x64xf32>) {
+  // expected-error @below {{expected whole blocks of a multiple of 8, found 60 columns of 64 in blocks of 32}}
+  v4.kernel "round_trip" ins(%x : memref<1x64xf32>) outs(%y : memref<1x64xf32>) {format = 0 : i32, block = 32, columns = 60}
+  return
+}

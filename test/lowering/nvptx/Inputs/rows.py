@@ -17,6 +17,8 @@
     rows.py FOLDER append_window ROWS WIDTH WINDOW START LENGTH [FORM] [query=bf16]
     rows.py FOLDER append_cache ROWS WIDTH ENTRIES RATIO FIRST [FORM] [query=bf16]
     rows.py FOLDER window_context ROWS WIDTH WINDOW START FIRST COUNT [FORM] [query=bf16]
+    rows.py FOLDER rms_norm ROWS HEADS WIDTH [plain] [query=bf16]
+    rows.py FOLDER round_trip ROWS HEADS WIDTH COLUMNS BLOCK (e4m3|e2m1) [query=bf16]
     rows.py FOLDER compress ROWS RATIO CHANNELS START LENGTH [overlap] [slot]
     rows.py FOLDER dispatch ROWS K EXPERTS THREADS [some] [one]
 
@@ -557,23 +559,20 @@ def compress(folder, options, rows, ratio, channels, start, length):
     kernel.write()
 
 
+VALUES = {"e4m3": [e4m3(code) for code in range(127)], "e2m1": [e2m1(code) for code in range(8)]}
+
+
 def packed(row, columns, form):
     """The bytes of a row (spec 7.1, 7.4, 7.5)."""
     if form in ("f32", "bf16"):
         return stored(row, form)
-    quantized, block, decode, most = (columns - 64, 64, e4m3, 448) if form == "e4m3" else (columns, 32, e2m1, 6)
-    values = [decode(code) for code in range(127 if form == "e4m3" else 8)]
+    quantized, block = (columns - 64, 64) if form == "e4m3" else (columns, 32)
     codes, scales = [], []
     for first in range(0, quantized, block):
         numbers = row[first:first + block]
-        largest = max(max(map(abs, numbers)), 1e-4 if form == "e4m3" else 6 * 2.0**-126)
-        # The smallest power of two that the largest number, divided by it, does not exceed the format with.
-        scales.append(math.ceil(math.log2(largest / most)) + 127)
-        for number in numbers:
-            ratio = abs(number) / 2.0**(scales[-1] - 127)
-            code = min(range(len(values)), key=lambda c: (abs(values[c] - ratio), c % 2))
-            sign = math.copysign(1, number) < 0
-            codes.append(code | sign << (7 if form == "e4m3" else 3))
+        exponent = scale_of(numbers, form)
+        scales.append(exponent + 127)
+        codes += [code_of(number, exponent, form) for number in numbers]
     if form == "e4m3":
         return bytes(codes) + stored(row[quantized:], "bf16") + bytes(scales)
     return bytes(low | high << 4 for low, high in zip(codes[::2], codes[1::2])) + bytes(scales)
@@ -595,6 +594,19 @@ class State:
     def bind(self, kernel):
         shape = (len(self.new) // self.size, self.old.columns)
         kernel.update("state", shape, self.old.element, self.old.data, bytes(self.new))
+
+
+def scale_of(numbers, form):
+    """The exponent of the smallest power of two by which the largest number, divided, does not exceed the format."""
+    largest = max(max(map(abs, numbers)), 1e-4 if form == "e4m3" else 6 * 2.0**-126)
+    return math.ceil(math.log2(largest / (448 if form == "e4m3" else 6)))
+
+
+def code_of(number, exponent, form):
+    values = VALUES[form]
+    ratio = abs(number) / 2.0**exponent
+    code = min(range(len(values)), key=lambda c: (abs(values[c] - ratio), c % 2))
+    return code | (math.copysign(1, number) < 0) << (7 if form == "e4m3" else 3)
 
 
 def form_of(options):
@@ -649,12 +661,48 @@ def window_context(folder, options, rows, width, window, start, first, count):
     kernel.write(first)
 
 
+def shape_of(rows, heads, width):
+    return (rows, heads, width) if heads else (rows, width)
+
+
+def rms_norm(folder, options, rows, heads, width):
+    kernel, element = Kernel(folder, "rms_norm", "eps = 1.0e-6 : f32", options), options.get("query", "f32")
+    x, weight = normal(rows * max(heads, 1), width, element), normal(1, width, element)[0]
+    kernel.bind("x", shape_of(rows, heads, width), element, stored(flat(x), element))
+    if "plain" not in options:
+        kernel.bind("w", (width,), element, stored(weight, element))
+    y = []
+    for row in x:
+        scale = 1 / math.sqrt(dot(row, row) / width + 1e-6)
+        y += [value * scale * (1 if "plain" in options else w) for value, w in zip(row, weight)]
+    kernel.result("y", shape_of(rows, heads, width), "f32", f32(y), 2e-6)
+    kernel.write()
+
+
+def round_trip(folder, options, rows, heads, width, columns, block):
+    form, element = form_of(options), options.get("query", "f32")
+    attributes = "format = %d : i32, block = %d : i64, columns = %d : i64" % (form == "e2m1", block, columns)
+    kernel = Kernel(folder, "round_trip", attributes, options)
+    x, y = several(rows * max(heads, 1), width, element), []
+    kernel.bind("x", shape_of(rows, heads, width), element, stored(flat(x), element))
+    for row in x:
+        for first in range(0, columns, block):
+            numbers = row[first:first + block]
+            exponent = scale_of(numbers, form)
+            decode = e4m3 if form == "e4m3" else e2m1
+            y += [decode(code_of(number, exponent, form)) * 2.0**exponent for number in numbers]
+        y += row[columns:]
+    kernel.result("y", shape_of(rows, heads, width), element, stored(y, element))
+    kernel.write()
+
+
 def main():
     folder, kernel, *rest = sys.argv[1:]
     sizes = [int(word) for word in rest if word.lstrip("-").isdigit()]
     options = dict(word.partition("=")[::2] for word in rest if not word.lstrip("-").isdigit())
     kinds = [attention, attention_part, combine, top_k, index, merge, hadamard, hc_mix, hc_close, hc_post, route,
-             route_hash, dispatch, compress, append_window, append_cache, window_context]
+             route_hash, dispatch, compress, append_window, append_cache, window_context,
+             rms_norm, round_trip]
     {kind.__name__: kind for kind in kinds}[kernel](folder, options, *sizes)
 
 
