@@ -319,6 +319,7 @@ struct EntryResult {
   double firstLogits = 0; // mean magnitude after the first step: the same for the same weights and numerics
   Cost cost;
   std::vector<KernelResult> kernels; // slowest first
+  std::vector<KernelResult> layers;  // named by what their launches' names begin with: "layers.3", "head"
   std::vector<KernelResult> formats; // launches that do little but multiply with weights, by the format of these
 };
 
@@ -330,6 +331,12 @@ std::string placeOf(std::string_view launch) {
     out += concat(out.empty() ? "" : ".", number ? "*" : part);
   }
   return out;
+}
+
+/// "layers.3.attn.wq_a" as "layers.3", and all else as its first part.
+std::string layerOf(std::string_view launch) {
+  std::vector<std::string> parts = splitList(launch, '.');
+  return parts.size() > 1 && parts[0] == "layers" ? concat(parts[0], ".", parts[1]) : parts[0];
 }
 
 /// Times of launches, by entry and number. The session reports them in order.
@@ -555,15 +562,17 @@ private:
 
   void addKernels(const fbs::Entry &entry, const Costs &costs, const std::vector<std::vector<double>> &launchTimes,
                   EntryResult &result) {
-    Rows kernels(result.kernels, launchTimes), formats(result.formats, launchTimes);
+    Rows kernels(result.kernels, launchTimes), layers(result.layers, launchTimes), formats(result.formats, launchTimes);
     for (uint32_t i = 0; i != entry.launches()->size(); ++i) {
       const fbs::Launch &launch = *entry.launches()->Get(i);
       std::string name = target->kernels()->Get(launch.kernel())->name()->str();
       kernels.add(name, placeOf(launch.name()->string_view()), i, costs.launches[i]);
+      layers.add(layerOf(launch.name()->string_view()), {}, i, costs.launches[i]);
       if (std::string format = costs.launches[i].format(); !format.empty())
         formats.add(format, placeOf(launch.name()->string_view()), i, costs.launches[i]);
     }
     kernels.finish();
+    layers.finish();
     formats.finish();
   }
 
@@ -849,15 +858,19 @@ void entryJson(JsonWriter &w, const EntryResult &entry) {
     w.close('}');
   }
   w.close(']');
-  w.key("formats").open('[');
-  for (const KernelResult &format : entry.formats) {
-    w.open('{');
-    w.key("name").value(format.kernel);
-    w.key("launches").number(format.launches);
-    costJson(w, format.cost, format.seconds, entry.rates);
-    w.close('}');
-  }
-  w.close(']');
+  auto rows = [&](const char *key, const std::vector<KernelResult> &rows) {
+    w.key(key).open('[');
+    for (const KernelResult &row : rows) {
+      w.open('{');
+      w.key("name").value(row.kernel);
+      w.key("launches").number(row.launches);
+      costJson(w, row.cost, row.seconds, entry.rates);
+      w.close('}');
+    }
+    w.close(']');
+  };
+  rows("layers", entry.layers);
+  rows("formats", entry.formats);
   w.close('}');
 }
 

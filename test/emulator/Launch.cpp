@@ -3,7 +3,7 @@
 
 #include "Launch.h"
 #include "emulator/v4emu.h"
-#include "runtime/CudaDriver.h"
+#include "runtime/CudaGpu.h"
 #include "runtime/ElfImage.h"
 
 #include <algorithm>
@@ -273,145 +273,61 @@ int runOnEmulator(Bytes image, const LaunchText &launch, const EmulatorOptions &
   return status;
 }
 
-namespace {
-
-/// What a launch holds of a GPU, given back in the right order.
-struct CudaRun {
-  const cuda::Driver &driver;
-  cuda::Device device = 0;
-  cuda::Context context = nullptr;
-  cuda::Stream stream = nullptr;
-  cuda::Module module = nullptr;
-  std::vector<cuda::DevicePointer> memory;
-  std::string report;
-  cuda::Result result = cuda::success;
-
-  explicit CudaRun(const cuda::Driver &driver) : driver(driver) {}
-  ~CudaRun() {
-    for (cuda::DevicePointer pointer : memory)
-      (void)driver.memFree(pointer);
-    if (module)
-      (void)driver.moduleUnload(module);
-    if (stream)
-      (void)driver.streamDestroy(stream);
-    if (context)
-      (void)driver.primaryContextRelease(device);
+static Status launchOnCuda(const cuda::Gpu &gpu, const std::vector<char> &ptx, const LaunchText &launch,
+                           std::vector<std::vector<char>> &results, bool &faulted) {
+  const cuda::Driver &driver = *gpu.driver;
+  cuda::Stream stream = gpu.stream.get();
+  std::string text(ptx.begin(), ptx.end()), log(8192, '\0');
+  cuda::JitOption options[] = {cuda::jitErrorLogBuffer, cuda::jitErrorLogBufferSizeBytes};
+  void *values[] = {log.data(), reinterpret_cast<void *>(log.size() - 1)};
+  cuda::OwnedModule module;
+  cuda::Result loaded = driver.moduleLoadData(module.out(driver), text.c_str(), 2, options, values);
+  if (loaded != cuda::success)
+    *module.out(driver) = nullptr;
+  V4_RETURN_IF_ERROR(gpu.check(loaded, concat("does not take the PTX (", log.c_str(), ")")));
+  cuda::Function function = nullptr;
+  V4_RETURN_IF_ERROR(gpu.check(driver.moduleGetFunction(&function, module.get(), launch.kernel.c_str()), "has no such kernel"));
+  if (launch.shared)
+    V4_RETURN_IF_ERROR(gpu.check(driver.functionSetAttribute(function, cuda::maxDynamicSharedSizeBytes, int(launch.shared)),
+                                 "has not that much shared memory"));
+  std::vector<cuda::OwnedMemory> memory;
+  std::vector<cuda::DevicePointer> pointers;
+  for (const Binding &binding : launch.bindings) {
+    Expected<cuda::OwnedMemory> bytes = gpu.allocate(std::max<size_t>(binding.initial.size(), 1), binding.name);
+    V4_RETURN_IF_ERROR(bytes);
+    pointers.push_back(bytes->get());
+    memory.push_back(std::move(*bytes));
+    V4_RETURN_IF_ERROR(gpu.check(driver.memcpyHostToDevice(pointers.back(), binding.initial.data(), binding.initial.size(), stream),
+                                 "takes no data"));
   }
-
-  /// Keeps the first failure.
-  bool good(cuda::Result now, const char *what) {
-    if (now == cuda::success)
-      return true;
-    result = now;
-    report = concat(what, ": ", driver.describe(now));
-    return false;
+  V4_RETURN_IF_ERROR(gpu.synchronize("takes no data"));
+  size_t size = pointers.size() * sizeof pointers[0];
+  void *extra[] = {cuda::launchParamBufferPointer, pointers.data(), cuda::launchParamBufferSize, &size, cuda::launchParamEnd};
+  V4_RETURN_IF_ERROR(gpu.check(driver.launchKernel(function, launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0],
+                                                   launch.block[1], launch.block[2], launch.shared, stream, nullptr, extra),
+                               concat("does not launch kernel '", launch.kernel, "'")));
+  Status ran = gpu.synchronize(concat("did not finish kernel '", launch.kernel, "'"));
+  faulted = !ran.ok();
+  V4_RETURN_IF_ERROR(std::move(ran));
+  results.clear();
+  for (size_t i = 0; i != pointers.size(); ++i) {
+    results.emplace_back(launch.bindings[i].initial.size());
+    V4_RETURN_IF_ERROR(gpu.check(driver.memcpyDeviceToHost(results[i].data(), pointers[i], results[i].size(), stream), "gives no data"));
   }
-
-  bool open(unsigned ordinal) {
-    return good(driver.init(0), "the driver does not start") && good(driver.deviceGet(&device, int(ordinal)), "no such GPU") &&
-           good(driver.primaryContextRetain(&context, device), "the GPU cannot be used") &&
-           good(driver.contextSetCurrent(context), "the GPU cannot be used") &&
-           good(driver.streamCreate(&stream, cuda::streamNonBlocking), "no stream");
-  }
-
-  bool load(const std::vector<char> &ptx) {
-    std::string text(ptx.begin(), ptx.end()), log(8192, '\0');
-    cuda::JitOption options[] = {cuda::jitErrorLogBuffer, cuda::jitErrorLogBufferSizeBytes};
-    void *values[] = {log.data(), reinterpret_cast<void *>(log.size() - 1)};
-    return good(driver.moduleLoadData(&module, text.c_str(), 2, options, values), concat("the PTX is not taken (", log.c_str(), ")").c_str());
-  }
-
-  bool upload(const LaunchText &launch) {
-    for (const Binding &binding : launch.bindings) {
-      cuda::DevicePointer pointer = 0;
-      if (!good(driver.memAlloc(&pointer, std::max<size_t>(binding.initial.size(), 1)), "no memory"))
-        return false;
-      memory.push_back(pointer);
-      if (!good(driver.memcpyHostToDevice(pointer, binding.initial.data(), binding.initial.size(), stream), "copy to the GPU"))
-        return false;
-    }
-    return true;
-  }
-
-  bool run(const LaunchText &launch) {
-    cuda::Function function = nullptr;
-    if (!good(driver.moduleGetFunction(&function, module, launch.kernel.c_str()), "no such kernel") ||
-        (launch.shared && !good(driver.functionSetAttribute(function, cuda::maxDynamicSharedSizeBytes, int(launch.shared)), "shared memory")))
-      return false;
-    size_t bytes = memory.size() * sizeof memory[0];
-    void *extra[] = {cuda::launchParamBufferPointer, memory.data(), cuda::launchParamBufferSize, &bytes, cuda::launchParamEnd};
-    return good(driver.launchKernel(function, launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0], launch.block[1],
-                                    launch.block[2], launch.shared, stream, nullptr, extra), "launch") &&
-           good(driver.streamSynchronize(stream), concat("kernel ", launch.kernel).c_str());
-  }
-
-  bool download(const LaunchText &launch, std::vector<std::vector<char>> &results) {
-    results.clear();
-    for (size_t i = 0; i != memory.size(); ++i) {
-      results.emplace_back(launch.bindings[i].initial.size());
-      if (!good(driver.memcpyDeviceToHost(results[i].data(), memory[i], results[i].size(), stream), "copy from the GPU"))
-        return false;
-    }
-    return good(driver.streamSynchronize(stream), "copy from the GPU");
-  }
-};
-
-} // namespace
+  return gpu.synchronize("gives no data");
+}
 
 int runOnCuda(const std::vector<char> &ptx, const LaunchText &launch, unsigned ordinal, std::vector<std::vector<char>> &results,
               std::string &report) {
-  Expected<const cuda::Driver *> driver = cuda::Driver::open();
-  if (!driver) {
-    report = driver.takeStatus().message();
-    return V4_EMU_INVALID;
-  }
-  CudaRun run(**driver);
-  if (run.open(ordinal) && run.load(ptx) && run.upload(launch) && run.run(launch) && run.download(launch, results))
+  cuda::Gpu gpu;
+  bool faulted = false;
+  Status status = gpu.open(ordinal);
+  if (status.ok())
+    status = launchOnCuda(gpu, ptx, launch, results, faulted);
+  if (status.ok())
     return V4_EMU_OK;
-  report = run.report;
-  // Codes of a kernel that went wrong.
-  return run.result >= cuda::errorIllegalAddress && run.result <= cuda::errorLaunchFailed ? V4_EMU_FAULT : V4_EMU_INVALID;
-}
-
-bool describeCuda(unsigned ordinal, size_t copyBytes, std::string &text) {
-  Expected<const cuda::Driver *> opened = cuda::Driver::open();
-  if (!opened) {
-    text = opened.takeStatus().message();
-    return false;
-  }
-  const cuda::Driver &driver = **opened;
-  CudaRun run(driver);
-  int version = 0, major = 0, minor = 0;
-  char name[256] = {};
-  if (!run.open(ordinal) || !run.good(driver.driverGetVersion(&version), "version") ||
-      !run.good(driver.deviceGetName(name, sizeof name - 1, run.device), "name") ||
-      !run.good(driver.deviceGetAttribute(&major, cuda::computeCapabilityMajor, run.device), "compute capability") ||
-      !run.good(driver.deviceGetAttribute(&minor, cuda::computeCapabilityMinor, run.device), "compute capability")) {
-    text = run.report;
-    return false;
-  }
-  text = concat(name, ", compute capability ", major, ".", minor, ", driver CUDA ", version / 1000, ".", version % 1000 / 10);
-  if (!copyBytes)
-    return true;
-  run.memory.resize(2);
-  std::vector<float> times(9);
-  cuda::Event begin = nullptr, end = nullptr;
-  bool good = run.good(driver.memAlloc(&run.memory[0], copyBytes), "no memory") &&
-              run.good(driver.memAlloc(&run.memory[1], copyBytes), "no memory") &&
-              run.good(driver.memset8(run.memory[0], 0, copyBytes, run.stream), "memset") &&
-              run.good(driver.eventCreate(&begin, cuda::eventDefault), "event") &&
-              run.good(driver.eventCreate(&end, cuda::eventDefault), "event");
-  for (float &time : times)
-    good = good && run.good(driver.eventRecord(begin, run.stream), "event") &&
-           run.good(driver.memcpyDeviceToDevice(run.memory[1], run.memory[0], copyBytes, run.stream), "copy") &&
-           run.good(driver.eventRecord(end, run.stream), "event") && run.good(driver.streamSynchronize(run.stream), "copy") &&
-           run.good(driver.eventElapsedTime(&time, begin, end), "event");
-  for (cuda::Event event : {begin, end})
-    if (event)
-      (void)driver.eventDestroy(event);
-  std::sort(times.begin(), times.end());
-  text = good ? concat(text, "\n", uint64_t(double(copyBytes) / (double(times[times.size() / 2]) * 1e-3))) : run.report;
-  return good;
+  report = status.message();
+  return faulted ? V4_EMU_FAULT : V4_EMU_INVALID;
 }
 
 } // namespace v4::test

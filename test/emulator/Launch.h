@@ -65,10 +65,6 @@ int runOnEmulator(Bytes image, const LaunchText &launch, const EmulatorOptions &
 int runOnCuda(const std::vector<char> &ptx, const LaunchText &launch, unsigned ordinal, std::vector<std::vector<char>> &results,
               std::string &report);
 
-/// Which GPU and driver there is, or false and why not. With `copyBytes`, also how fast it copies within its memory: bytes copied per second,
-/// each counted once, the median of nine copies.
-bool describeCuda(unsigned ordinal, size_t copyBytes, std::string &text);
-
 } // namespace v4::test
 
 #endif

@@ -2,7 +2,6 @@
 // kernel-run IMAGE WORDS [--seed=N] [--races=off] [--threads=N] [--time] [--repeat=N]: runs one kernel of an image on the emulator and compares what it
 // leaves (Launch.h has the words).
 // kernel-run PTX WORDS --device=cuda[:N]: the same on a GPU.
-// kernel-run --device=cuda[:N] [--copy=MIB]: says which GPU it is, and on a second line how many bytes per second it copies.
 // Exit code 1 for a fault, which is printed, 2 for a wrong result, 3 for a bad command, or no GPU that can run it.
 
 #include "Launch.h"
@@ -20,7 +19,6 @@ int main(int argc, char **argv) {
   bool time = false;
   std::string image;
   int gpu = -1;
-  size_t copyBytes = 0;
   for (int i = 1; i != argc; ++i) {
     std::string word = argv[i];
     if (word.rfind("--seed=", 0) == 0)
@@ -33,20 +31,12 @@ int main(int argc, char **argv) {
       options.repeat = unsigned(std::strtoul(word.c_str() + 9, nullptr, 10));
     else if (word == "--device=cuda" || word.rfind("--device=cuda:", 0) == 0)
       gpu = word.size() > 14 ? std::atoi(word.c_str() + 14) : 0;
-    else if (word.rfind("--copy=", 0) == 0)
-      copyBytes = size_t(std::strtoull(word.c_str() + 7, nullptr, 10)) << 20;
     else if (word == "--time")
       time = true;
     else if (image.empty())
       image = word;
     else if (!launch.parse(word))
       return 3;
-  }
-  if (gpu >= 0 && image.empty()) {
-    std::string text;
-    bool found = describeCuda(unsigned(gpu), copyBytes, text);
-    std::fprintf(found ? stdout : stderr, "%s\n", text.c_str());
-    return found ? 0 : 3;
   }
   std::vector<char> bytes;
   if (!readFile(image, bytes))

@@ -8,6 +8,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <elf.h>
+#include <fstream>
+#include <iterator>
+#include <span>
 #include <sstream>
 
 namespace v4::fake {
@@ -129,6 +132,21 @@ LoadedImage readImage(const void *image, int major, int minor, int driver) {
   if (std::memcmp(bytes, ELFMAG, SELFMAG) == 0)
     return readCubin(bytes, major, minor);
   return readPtx(bytes, major, minor, driver);
+}
+
+Status KernelCode::open(const std::string &path) {
+  std::ifstream stream(path, std::ios::binary);
+  std::string bytes(std::istreambuf_iterator<char>(stream), {});
+  if (bytes.starts_with(ELFMAG)) {
+    Expected<ElfImage> elf = ElfImage::load(std::as_bytes(std::span(bytes)));
+    V4_RETURN_IF_ERROR(elf);
+    images.push_back(std::move(*elf));
+    return {};
+  }
+  Expected<ModuleFile> read = ModuleFile::read(path);
+  V4_RETURN_IF_ERROR(read);
+  file = std::make_unique<ModuleFile>(std::move(*read));
+  return {};
 }
 
 v4_emu_entry KernelCode::find(const std::string &symbol) {

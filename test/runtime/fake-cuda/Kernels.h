@@ -32,15 +32,10 @@ struct LoadedImage {
 /// Reads PTX text (ends in NUL) or a cubin as the driver of a device of capability `major`.`minor` does; `driver` is its version.
 LoadedImage readImage(const void *image, int major, int minor, int driver);
 
-/// The host code of kernels: of the target emu:CHIP of a module file.
+/// The host code of kernels: of the target emu:CHIP of a module file, or an image of its own (emu-compile).
 class KernelCode {
 public:
-  Status open(const std::string &path) {
-    Expected<ModuleFile> read = ModuleFile::read(path);
-    V4_RETURN_IF_ERROR(read);
-    file = std::make_unique<ModuleFile>(std::move(*read));
-    return {};
-  }
+  Status open(const std::string &path);
   /// Null where the file lacks it.
   v4_emu_entry find(const std::string &symbol);
 

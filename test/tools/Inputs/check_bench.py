@@ -54,6 +54,11 @@ if arguments.module:
         assert entry["weight_bytes"] == weight_bytes(entry["tokens"]), entry["name"]
         assert entry["state_bytes"] == slots * state_bytes(entry["context"]), entry["name"]
         assert sum(kernel["launches"] for kernel in entry["kernels"]) == len(target["launches"])
+        layers = {}
+        for launch in target["launches"]:
+            layer = ".".join(launch["name"].split(".")[:2 if launch["name"].startswith("layers.") else 1])
+            layers[layer] = layers.get(layer, 0) + 1
+        assert {layer["name"]: layer["launches"] for layer in entry["layers"]} == layers
         assert sum(kernel.get("weight_bytes", 0) for kernel in entry["kernels"]) == entry["weight_bytes"]
         assert sum(kernel.get("state_bytes", 0) for kernel in entry["kernels"]) == entry["state_bytes"]
         assert abs(sum(kernel.get("flop", 0) for kernel in entry["kernels"]) / entry["flop"] - 1) < 1e-4
