@@ -343,6 +343,8 @@ struct DistributeThreadsPass : v4::impl::DistributeThreadsPassBase<DistributeThr
     // A template decides how many threads it works with, or takes what the phase has.
     int64_t threads = 0;
     WalkResult result = func.walk([&](KernelOp kernel) {
+      if (auto blocks = kernel->getAttr("blocks_per_sm"))
+        func->setAttr("v4.blocks_per_sm", blocks);
       auto wanted = kernel->getAttrOfType<IntegerAttr>("threads");
       if (!wanted)
         return WalkResult::advance();
@@ -356,8 +358,6 @@ struct DistributeThreadsPass : v4::impl::DistributeThreadsPassBase<DistributeThr
         return WalkResult::interrupt();
       }
       threads = count;
-      if (auto blocks = kernel->getAttr("blocks_per_sm"))
-        func->setAttr("v4.blocks_per_sm", blocks);
       return WalkResult::advance();
     });
     if (result.wasInterrupted())

@@ -56,6 +56,8 @@ bool v4::selectBlockNorm(Operation *tile, const GpuTarget &target) {
     return false;
   KernelOp kernel = replaceByKernel(op, "rms_norm");
   kernel->setAttr("eps", op.getEpsAttr());
+  // Registers for the row.
+  kernel->setAttr("blocks_per_sm", Builder(op.getContext()).getI64IntegerAttr(1));
   op.erase();
   return true;
 }
@@ -143,6 +145,7 @@ bool v4::selectBlockRoundTrip(Operation *tile, const GpuTarget &target) {
   kernel->setAttr("format", op.getFormatAttr());
   kernel->setAttr("block", op.getBlockAttr());
   kernel->setAttr("columns", op.getColumnsAttr());
+  kernel->setAttr("blocks_per_sm", Builder(op.getContext()).getI64IntegerAttr(1));
   op.erase();
   return true;
 }

@@ -134,8 +134,8 @@ func.func @append(%kv: tensor<1x64xf32>, %ring: tensor<16x64xf32>, %span: tensor
 // Norms and round trips take the threads of their phase. Rounding points belong to the order of the decomposition; so does a block of
 // numbers that eight lanes do not share, or a row that a block's registers do not hold.
 // CHECK-LABEL: func.func @norms
-// CHECK: v4.kernel "rms_norm" ins(%{{.+}}, %{{.+}} : tensor<1x512xf32>, tensor<512xf32>) {{.*}} {eps = 9.99999997E-7 : f32}
-// CHECK: v4.kernel "round_trip" {{.*}} {block = 64 : i64, columns = 448 : i64, format = 0 : i32}
+// CHECK: v4.kernel "rms_norm" ins(%{{.+}}, %{{.+}} : tensor<1x512xf32>, tensor<512xf32>) {{.*}} {blocks_per_sm = 1 : i64, eps = 9.99999997E-7 : f32}
+// CHECK: v4.kernel "round_trip" {{.*}} {block = 64 : i64, blocks_per_sm = 1 : i64, columns = 448 : i64, format = 0 : i32}
 // CHECK-NOT: v4.kernel
 func.func @norms(%x: tensor<2x512xf32>, %w: tensor<512xf32>, %wide: tensor<1x8224xf32>, %a: tensor<2x512xf32>, %b: tensor<2x512xf32>,
                  %c: tensor<2x512xf32>, %d: tensor<1x8224xf32>) -> (tensor<2x512xf32>, tensor<2x512xf32>, tensor<2x512xf32>, tensor<1x8224xf32>) {

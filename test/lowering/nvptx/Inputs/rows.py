@@ -666,7 +666,7 @@ def shape_of(rows, heads, width):
 
 
 def rms_norm(folder, options, rows, heads, width):
-    kernel, element = Kernel(folder, "rms_norm", "eps = 1.0e-6 : f32", options), options.get("query", "f32")
+    kernel, element = Kernel(folder, "rms_norm", "blocks_per_sm = 1, eps = 1.0e-6 : f32", options), options.get("query", "f32")
     x, weight = normal(rows * max(heads, 1), width, element), normal(1, width, element)[0]
     kernel.bind("x", shape_of(rows, heads, width), element, stored(flat(x), element))
     if "plain" not in options:
@@ -681,7 +681,8 @@ def rms_norm(folder, options, rows, heads, width):
 
 def round_trip(folder, options, rows, heads, width, columns, block):
     form, element = form_of(options), options.get("query", "f32")
-    attributes = "format = %d : i32, block = %d : i64, columns = %d : i64" % (form == "e2m1", block, columns)
+    attributes = "blocks_per_sm = 1, format = %d : i32, block = %d : i64, columns = %d : i64"
+    attributes %= form == "e2m1", block, columns
     kernel = Kernel(folder, "round_trip", attributes, options)
     x, y = several(rows * max(heads, 1), width, element), []
     kernel.bind("x", shape_of(rows, heads, width), element, stored(flat(x), element))
