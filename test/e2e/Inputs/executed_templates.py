@@ -14,6 +14,9 @@ import shutil
 import subprocess
 import sys
 
+# No graph of a checkpoint has the op: scores and their best are one op there. test/lowering/nvptx/rows.test runs it.
+NOT_IN_MODELS = {"top_k"}
+
 
 def run(*command):
     subprocess.run(command, check=True)
@@ -53,8 +56,10 @@ def main(folder, *cases):
         names = executed(f"{folder}/{number}", path, options)
         print(case, ":", *sorted(names))
         seen |= names
-    assert known and seen <= known, seen - known
-    if missing := known - seen:
+    assert seen <= known and NOT_IN_MODELS <= known, (seen, known)
+    if extra := NOT_IN_MODELS & seen:
+        sys.exit("executed, so no exception any more: " + " ".join(sorted(extra)))
+    if missing := known - seen - NOT_IN_MODELS:
         sys.exit("templates that no golden case executes: " + " ".join(sorted(missing)))
 
 
