@@ -554,7 +554,8 @@ uint32_t mbarrierWait(const void *barrier, uint64_t what, uint32_t how, const v4
 }
 
 void copyBulk(void *to, const void *from, void *barrier, uint32_t bytes, const v4_emu_site *site) {
-  thisWorker().bulkCopy(static_cast<char *>(to), static_cast<const char *>(from), static_cast<char *>(barrier), bytes, site);
+  thisWorker().bulkCopy(static_cast<char *>(to), static_cast<const char *>(from), static_cast<char *>(barrier), bytes,
+                        site);
 }
 
 void checkDivision(uint32_t undefined, const v4_emu_site *site) {
@@ -564,8 +565,9 @@ void checkDivision(uint32_t undefined, const v4_emu_site *site) {
 
 } // namespace
 
-const v4_emu_api kApi = {thread, access, barrier, barrierArrive, warpSync, shuffle, vote, match, redux, elect, mma,
-                         ldmatrix, stmatrix, copyAsync, copyCommit, copyWait, mbarrierInit, mbarrierInval, mbarrierArrive, mbarrierExpect,
-                         mbarrierWait, copyBulk, checkDivision};
+const v4_emu_api kApi = {thread,         access,         barrier,      barrierArrive, warpSync,     shuffle,
+                         vote,           match,          redux,        elect,         mma,          ldmatrix,
+                         stmatrix,       copyAsync,      copyCommit,   copyWait,      mbarrierInit, mbarrierInval,
+                         mbarrierArrive, mbarrierExpect, mbarrierWait, copyBulk,      checkDivision};
 
 } // namespace v4::emu

@@ -78,12 +78,14 @@ struct v4_emu_thread {
   X(void, barrier, (uint32_t id, uint32_t threads, const v4_emu_site *site))                                           \
   X(void, barrier_arrive, (uint32_t id, uint32_t threads, const v4_emu_site *site))                                    \
   X(void, warp_sync, (uint32_t mask, const v4_emu_site *site))                                                         \
-  X(uint64_t, shuffle, (uint32_t mask, uint32_t value, uint32_t offset, uint32_t clamp, uint32_t kind, const v4_emu_site *site)) \
+  X(uint64_t, shuffle,                                                                                                 \
+    (uint32_t mask, uint32_t value, uint32_t offset, uint32_t clamp, uint32_t kind, const v4_emu_site *site))          \
   X(uint32_t, vote, (uint32_t mask, uint32_t predicate, uint32_t kind, const v4_emu_site *site))                       \
   X(uint64_t, match, (uint32_t mask, uint64_t value, uint32_t all, const v4_emu_site *site))                           \
   X(uint32_t, redux, (uint32_t mask, uint32_t value, uint32_t kind, const v4_emu_site *site))                          \
   X(uint64_t, elect, (uint32_t mask, const v4_emu_site *site))                                                         \
-  X(void, mma, (const void *a, const void *b, const void *c, void *d, uint32_t k, uint32_t types, const v4_emu_site *site)) \
+  X(void, mma,                                                                                                         \
+    (const void *a, const void *b, const void *c, void *d, uint32_t k, uint32_t types, const v4_emu_site *site))       \
   X(void, ldmatrix, (const void *row, void *out, uint32_t count, uint32_t transposed, const v4_emu_site *site))        \
   X(void, stmatrix, (void *row, const void *in, uint32_t count, uint32_t transposed, const v4_emu_site *site))         \
   X(void, copy_async, (void *to, const void *from, uint32_t source_bytes, const v4_emu_site *site))                    \

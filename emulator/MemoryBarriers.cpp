@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Barriers in shared memory (mbarrier) and the bulk copies that complete on them.
 //
-// A phase of a barrier is complete when as many arrivals as expected have come and as many bytes have landed as were announced; the
-// next phase begins at once. Copies land when no thread can run without them, in an order that follows the seed.
+// A phase of a barrier is complete when as many arrivals as expected have come and as many bytes have landed as were
+// announced; the next phase begins at once. Copies land when no thread can run without them, in an order that follows
+// the seed.
 
 #include "emulator/Worker.h"
 
@@ -36,7 +37,9 @@ MemoryBarrier &Worker::memoryBarrier(const char *address, const v4_emu_site *sit
     fault(site, "out of bounds: address %p of a barrier is not in shared memory", static_cast<const void *>(address));
   auto it = memoryBarriers.find(address);
   if (it == memoryBarriers.end())
-    fault(site, "uninitialised barrier: mbarrier.init has not been executed at byte %td of shared memory, or its barrier is invalid again",
+    fault(site,
+          "uninitialised barrier: mbarrier.init has not been executed at byte %td of shared memory, or its barrier is "
+          "invalid again",
           address - shared);
   accessMemoryBarrier(address, V4_EMU_ATOMIC, site);
   return it->second;
@@ -48,7 +51,8 @@ void Worker::requireIdle(const char *address, const MemoryBarrier &barrier, cons
       fault(site, "barrier at byte %td of shared memory is in use: thread %s waits for it", address - shared,
             threadName(waiters->front()).c_str());
   if (!barrier.copies.empty())
-    fault(site, "barrier at byte %td of shared memory is in use: a copy that completes on it is in flight, started at %s",
+    fault(site,
+          "barrier at byte %td of shared memory is in use: a copy that completes on it is in flight, started at %s",
           address - shared, siteName(barrier.copies.front().site).c_str());
 }
 
@@ -61,7 +65,8 @@ void Worker::initMemoryBarrier(char *address, uint32_t count, const v4_emu_site 
   auto it = memoryBarriers.find(address);
   if (it != memoryBarriers.end()) {
     requireIdle(address, it->second, site);
-    fault(site, "there is a barrier at byte %td of shared memory already: mbarrier.inval comes before the next mbarrier.init",
+    fault(site,
+          "there is a barrier at byte %td of shared memory already: mbarrier.inval comes before the next mbarrier.init",
           address - shared);
   }
   accessMemoryBarrier(address, V4_EMU_WRITE, site);
@@ -83,21 +88,26 @@ void Worker::invalidateMemoryBarrier(char *address, const v4_emu_site *site) {
 
 void Worker::expectBytes(const char *address, MemoryBarrier &barrier, uint32_t bytes, const v4_emu_site *site) {
   if (bytes > kMostCount || barrier.bytes + int64_t(bytes) > int64_t(kMostCount))
-    fault(site, "barrier at byte %td of shared memory: %lld bytes are expected in one phase; %u are possible", address - shared,
-          (long long)(barrier.bytes + int64_t(bytes)), kMostCount);
+    fault(site, "barrier at byte %td of shared memory: %lld bytes are expected in one phase; %u are possible",
+          address - shared, (long long)(barrier.bytes + int64_t(bytes)), kMostCount);
   barrier.bytes += bytes;
 }
 
-uint64_t Worker::arriveAtMemoryBarrier(char *address, uint32_t count, uint32_t bytes, uint32_t how, const v4_emu_site *site) {
+uint64_t Worker::arriveAtMemoryBarrier(char *address, uint32_t count, uint32_t bytes, uint32_t how,
+                                       const v4_emu_site *site) {
   MemoryBarrier &barrier = memoryBarrier(address, site);
   Fiber &fiber = current();
   if (how & V4_EMU_ARRIVE_EXPECT)
     expectBytes(address, barrier, bytes, site);
   if (count == 0 || count > barrier.pending)
-    fault(site, "exhausted barrier phase: %u arrive at the barrier at byte %td of shared memory, whose phase %llu waits for %u of %u", count,
-          address - shared, (unsigned long long)barrier.phase, barrier.pending, barrier.expected);
+    fault(site,
+          "exhausted barrier phase: %u arrive at the barrier at byte %td of shared memory, whose phase %llu waits for "
+          "%u of %u",
+          count, address - shared, (unsigned long long)barrier.phase, barrier.pending, barrier.expected);
   if (how & V4_EMU_ARRIVE_NO_COMPLETE && count == barrier.pending)
-    fault(site, "exhausted barrier phase: arrival without completion completes phase %llu of the barrier at byte %td of shared memory",
+    fault(site,
+          "exhausted barrier phase: arrival without completion completes phase %llu of the barrier at byte %td of "
+          "shared memory",
           (unsigned long long)barrier.phase, address - shared);
   uint64_t state = barrier.phase;
   if (launch->races) {
@@ -128,14 +138,19 @@ void Worker::completePhase(const char *address, MemoryBarrier &barrier, const v4
   if (barrier.pending != 0 || barrier.bytes > 0)
     return;
   if (barrier.bytes < 0) {
-    report(site, "exhausted barrier phase: %lld more bytes have landed than phase %llu of the barrier at byte %td of shared memory expects",
+    report(site,
+           "exhausted barrier phase: %lld more bytes have landed than phase %llu of the barrier at byte %td of shared "
+           "memory expects",
            (long long)-barrier.bytes, (unsigned long long)barrier.phase, address - shared);
     return;
   }
-  // A thread that waited for the phase before and has not seen its end would on a GPU wait for the one after this, or for ever.
+  // A thread that waited for the phase before and has not seen its end would on a GPU wait for the one after this, or
+  // for ever.
   if (!barrier.waking.empty()) {
-    report(site, "exhausted barrier phase: phase %llu of the barrier at byte %td of shared memory ends before thread %s has seen the end of "
-                 "the phase before",
+    report(site,
+           "exhausted barrier phase: phase %llu of the barrier at byte %td of shared memory ends before thread %s has "
+           "seen the end of "
+           "the phase before",
            (unsigned long long)barrier.phase, address - shared, threadName(barrier.waking.front()).c_str());
     return;
   }
@@ -159,8 +174,10 @@ uint32_t Worker::waitForPhase(const char *address, uint64_t what, uint32_t how, 
     done = (barrier.phase & 1) != what;
   } else {
     if (what > barrier.phase || barrier.phase - what > 1)
-      fault(site, "exhausted barrier phase: waits for the end of phase %llu of the barrier at byte %td of shared memory, which is in phase "
-                  "%llu; it can wait for that one and the one before",
+      fault(site,
+            "exhausted barrier phase: waits for the end of phase %llu of the barrier at byte %td of shared memory, "
+            "which is in phase "
+            "%llu; it can wait for that one and the one before",
             (unsigned long long)what, address - shared, (unsigned long long)barrier.phase);
     done = barrier.phase != what;
   }
@@ -203,7 +220,8 @@ void Worker::bulkCopy(char *to, const char *from, char *barrierAddress, uint32_t
   accessShared(to, bytes, V4_EMU_WRITE, site);
   MemoryBarrier &barrier = memoryBarrier(barrierAddress, site);
   if (launch->races)
-    for (size_t i = size_t(to - shared) >> granuleShift, end = size_t(to - shared + bytes - 1) >> granuleShift; i <= end; ++i)
+    for (size_t i = size_t(to - shared) >> granuleShift, end = size_t(to - shared + bytes - 1) >> granuleShift;
+         i <= end; ++i)
       cells[i].occupied = Cell::Copy;
   std::memset(to, 0xFF, bytes); // as cp.async
   barrier.copies.push_back({to, from, bytes, bytes, site, running->thread});
@@ -225,7 +243,8 @@ bool Worker::landOne() {
     running = &fibers[copy.thread]; // for reports
   std::memcpy(copy.to, copy.from, copy.bytes);
   if (launch->races) {
-    // The bytes are as if written by the thread that started the copy, now: only who waits for the barrier knows of that.
+    // The bytes are as if written by the thread that started the copy, now: only who waits for the barrier knows of
+    // that.
     Fiber &starter = fibers[copy.thread];
     if (starter.clock + 2 > kMaxClock) {
       report(copy.site, "more than %u synchronisations in one block: run with races off", kMaxClock);
@@ -233,7 +252,9 @@ bool Worker::landOne() {
     }
     ++starter.clock; // it may be waiting at a barrier, which does not order the copy
     uint32_t self = Accessors(Accessors::One, copy.thread, starter.clock).bits;
-    for (size_t i = size_t(copy.to - shared) >> granuleShift, end = size_t(copy.to - shared + copy.bytes - 1) >> granuleShift; i <= end; ++i) {
+    for (size_t i = size_t(copy.to - shared) >> granuleShift,
+                end = size_t(copy.to - shared + copy.bytes - 1) >> granuleShift;
+         i <= end; ++i) {
       cells[i].occupied = Cell::Free;
       cells[i].write = self;
     }
@@ -243,8 +264,8 @@ bool Worker::landOne() {
   }
   barrier.bytes -= copy.bytes;
   if (barrier.bytes < -int64_t(kMostCount))
-    report(copy.site, "barrier at byte %td of shared memory: more than %u bytes have landed that no phase expects", address - shared,
-           kMostCount);
+    report(copy.site, "barrier at byte %td of shared memory: more than %u bytes have landed that no phase expects",
+           address - shared, kMostCount);
   else
     completePhase(address, barrier, copy.site);
   return true;

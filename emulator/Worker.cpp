@@ -152,9 +152,10 @@ void Worker::reportDeadlock() {
     text += "; " + std::to_string(exited) + (exited == 1 ? " has exited" : " have exited");
   for (auto &[address, barrier] : memoryBarriers)
     if (!barrier.waiting.empty())
-      text += "; phase " + std::to_string(barrier.phase) + " of the barrier at byte " + std::to_string(address - shared) +
-              " of shared memory is exhausted: " + std::to_string(barrier.pending) + " of " + std::to_string(barrier.expected) +
-              " arrivals and " + std::to_string(barrier.bytes) + " bytes never come";
+      text += "; phase " + std::to_string(barrier.phase) + " of the barrier at byte " +
+              std::to_string(address - shared) + " of shared memory is exhausted: " + std::to_string(barrier.pending) +
+              " of " + std::to_string(barrier.expected) + " arrivals and " + std::to_string(barrier.bytes) +
+              " bytes never come";
   const Fiber *first = nullptr;
   for (const Fiber &fiber : fibers)
     if (fiber.thread < launch->threads && fiber.state == State::Waiting && !first)
@@ -234,7 +235,8 @@ void Worker::runBlock(uint64_t index) {
       }
   if (!failed && !barriersWithCopies.empty()) {
     const Copy &copy = memoryBarriers.at(barriersWithCopies.front()).copies.front();
-    record("thread " + threadName(copy.thread) + ", " + siteName(copy.site) + ": asynchronous copy is still in flight when its block ends");
+    record("thread " + threadName(copy.thread) + ", " + siteName(copy.site) +
+           ": asynchronous copy is still in flight when its block ends");
   }
   ++blocksRun;
 }

@@ -120,9 +120,9 @@ struct Barrier {
 
 /// A barrier in shared memory.
 struct MemoryBarrier {
-  uint32_t expected, pending; // arrivals of a phase, and how many the current one still waits for
-  int64_t bytes = 0;          // that the current phase still waits for
-  uint64_t phase = 0;         // phases that are complete
+  uint32_t expected, pending;             // arrivals of a phase, and how many the current one still waits for
+  int64_t bytes = 0;                      // that the current phase still waits for
+  uint64_t phase = 0;                     // phases that are complete
   std::vector<uint32_t> joined, released; // what those who arrived knew, and as of the end of the last phase
   std::vector<uint32_t> waiting;
   std::vector<uint32_t> waking; // threads whose wait is over and that have not run since
@@ -247,7 +247,7 @@ private:
   std::vector<Warp> warps;
   Barrier barriers[16];
   std::map<const char *, MemoryBarrier> memoryBarriers; // by address
-  std::vector<char *> barriersWithCopies; // one entry for each copy
+  std::vector<char *> barriersWithCopies;               // one entry for each copy
   uint32_t failedTests = 0;
   bool onMemoryBarrier = false;
   Stacks stacks;

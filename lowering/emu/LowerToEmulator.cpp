@@ -452,7 +452,8 @@ LogicalResult Rewriter::rewriteMma(NVVM::MmaOp op) {
 
 LogicalResult Rewriter::arriveAt(Operation *op, Value barrier, Value count, Value bytes, unsigned how) {
   barrierInMemory();
-  Value state = call("mbarrier_arrive", i64, {barrier, count ? count : constant(1), bytes ? bytes : constant(0), constant(how), site(op)});
+  Value state = call("mbarrier_arrive", i64,
+                     {barrier, count ? count : constant(1), bytes ? bytes : constant(0), constant(how), site(op)});
   replace(op, op->getNumResults() ? state : Value());
   return success();
 }
@@ -673,8 +674,9 @@ LogicalResult Rewriter::rewriteNvvm(Operation *op) {
           return unknown(op, "to several blocks of a cluster");
         Root root = roots.of(copy.getSrcMem());
         barrierInMemory();
-        call("copy_bulk", {}, {copy.getDstMem(), copy.getSrcMem(), copy.getMbar(), copy.getSize(),
-                               site(op, 16, 16, V4_EMU_READ, kGlobal, root.kind == Root::Argument ? int(root.argument) : -1)});
+        call("copy_bulk", {},
+             {copy.getDstMem(), copy.getSrcMem(), copy.getMbar(), copy.getSize(),
+              site(op, 16, 16, V4_EMU_READ, kGlobal, root.kind == Root::Argument ? int(root.argument) : -1)});
         replace(op, {});
         return success();
       })
@@ -721,7 +723,8 @@ LogicalResult Rewriter::rewriteNvvm(Operation *op) {
       .Case<NVVM::MBarrierTestWaitOp, NVVM::MBarrierTryWaitOp>([&](auto wait) {
         if (wait.getRelaxed())
           return unknown(op, "that is relaxed");
-        return waitAt(op, wait.getAddr(), wait.getStateOrPhase(), isa<NVVM::MBarrierTryWaitOp>(op) ? V4_EMU_WAIT_SUSPEND : 0);
+        return waitAt(op, wait.getAddr(), wait.getStateOrPhase(),
+                      isa<NVVM::MBarrierTryWaitOp>(op) ? V4_EMU_WAIT_SUSPEND : 0);
       })
       .Case<NVVM::FenceMbarrierInitOp, NVVM::FenceProxyOp>([&](Operation *) {
         // What orders is the barrier that follows; the two ways into memory are not told apart.

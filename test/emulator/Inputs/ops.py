@@ -676,7 +676,8 @@ class BarrierCase(Case):
         return self.value(text + " -> i64") if result else self.line(text)
 
     def wait_parity(self, bar, parity):
-        self.line("nvvm.mbarrier.try_wait.parity %s, %s, %s : !llvm.ptr<3>, i32, i32" % (bar, self.constant(parity), self.constant(10000000)))
+        self.line("nvvm.mbarrier.try_wait.parity %s, %s, %s : !llvm.ptr<3>, i32, i32"
+                  % (bar, self.constant(parity), self.constant(10000000)))
 
     def wait(self, bar, what, op="test.wait", type="i64"):
         """Asks until the answer is yes."""
@@ -689,8 +690,9 @@ class BarrierCase(Case):
         self.body.append("  %s:" % after)
 
     def copy(self, to, source, bar, bytes):
+        to = self.value("llvm.addrspacecast %s : !llvm.ptr<3> to !llvm.ptr<7>" % to)
         self.line("nvvm.cp.async.bulk.shared.cluster.global %s, %s, %s, %s : !llvm.ptr<7>, !llvm.ptr<1>"
-                  % (self.value("llvm.addrspacecast %s : !llvm.ptr<3> to !llvm.ptr<7>" % to), source, bar, self.constant(bytes)))
+                  % (to, source, bar, self.constant(bytes)))
 
 
 def mbarrier_rounds(wait):
@@ -719,7 +721,7 @@ for wait in ("parity", "test.wait", "try_wait", "test.wait_parity", "try_wait_pa
 
 @case
 def mbarrier_counts():
-    """Lanes of the first warp arrive twice, without completing and with a count of two; those of the second one once."""
+    """Lanes of the first warp arrive without completing, and then with a count of two; those of the second one once."""
     c = BarrierCase((64,), [32 * 3 + 32], shared_global(256))
     s = c.shared_address()
     c.store("%tid", s, "%tid", space=3)
@@ -744,7 +746,8 @@ def mbarrier_drop():
     s = c.shared_address()
     c.store("%tid", s, "%tid", space=3)
     low = c.value("llvm.icmp \"ult\" %%tid, %s : i32" % c.constant(32))
-    c.guarded(c.value("llvm.icmp \"uge\" %%tid, %s : i32" % c.constant(32)), lambda: c.arrive(c.bars[0], "_drop", result=False))
+    high = c.value("llvm.icmp \"uge\" %%tid, %s : i32" % c.constant(32))
+    c.guarded(high, lambda: c.arrive(c.bars[0], "_drop", result=False))
 
     def alone():
         c.arrive(c.bars[0], result=False)
@@ -783,7 +786,7 @@ def mbarrier_inval():
 
 @case
 def bulk_copy():
-    """Two copies on one barrier, announced with the arrival, and one on another, announced before; sizes from 16 bytes up."""
+    """Two copies on one barrier, announced with the arrival, and one on another, announced before."""
     c = BarrierCase((64,), [1, 1], shared_global(1024 + 48 + 16, "to"), copies=True)
     random.seed(8)
     data = bytes(random.getrandbits(8) for _ in range(2048))
@@ -803,7 +806,8 @@ def bulk_copy():
     c.wait_parity(c.bars[0], 0)
     for n in range(5):
         i = c.op("add", c.constant(64 * n), "%tid")
-        c.guarded(c.value("llvm.icmp \"ult\" %s, %s : i32" % (i, c.constant(272))), lambda: c.store(c.load(to, i, space=3), "y", i))
+        inside = c.value("llvm.icmp \"ult\" %s, %s : i32" % (i, c.constant(272)))
+        c.guarded(inside, lambda: c.store(c.load(to, i, space=3), "y", i))
     c.output("y", data[:1024] + data[1040:1088] + data[2032:])
     return c
 
