@@ -533,6 +533,31 @@ void copyWait(uint32_t groups, const v4_emu_site *site) {
   thisWorker().copyWait(groups, site);
 }
 
+void mbarrierInit(void *barrier, uint32_t count, const v4_emu_site *site) {
+  thisWorker().initMemoryBarrier(static_cast<char *>(barrier), count, site);
+}
+
+void mbarrierInval(void *barrier, const v4_emu_site *site) {
+  thisWorker().invalidateMemoryBarrier(static_cast<char *>(barrier), site);
+}
+
+uint64_t mbarrierArrive(void *barrier, uint32_t count, uint32_t bytes, uint32_t how, const v4_emu_site *site) {
+  return thisWorker().arriveAtMemoryBarrier(static_cast<char *>(barrier), count, bytes, how, site);
+}
+
+void mbarrierExpect(void *barrier, uint32_t bytes, const v4_emu_site *site) {
+  thisWorker().expectAtMemoryBarrier(static_cast<char *>(barrier), bytes, site);
+}
+
+uint32_t mbarrierWait(const void *barrier, uint64_t what, uint32_t how, const v4_emu_site *site) {
+  return thisWorker().waitForPhase(static_cast<const char *>(barrier), what, how, site);
+}
+
+void copyBulk(void *to, const void *from, void *barrier, uint32_t bytes, const v4_emu_site *site) {
+  thisWorker().bulkCopy(static_cast<char *>(to), static_cast<const char *>(from), static_cast<char *>(barrier), bytes,
+                        site);
+}
+
 void checkDivision(uint32_t undefined, const v4_emu_site *site) {
   if (undefined) [[unlikely]]
     thisWorker().fault(site, "division by zero, or a quotient out of range");
@@ -540,7 +565,9 @@ void checkDivision(uint32_t undefined, const v4_emu_site *site) {
 
 } // namespace
 
-const v4_emu_api kApi = {thread, access, barrier, barrierArrive, warpSync, shuffle, vote, match, redux, elect, mma,
-                         ldmatrix, stmatrix, copyAsync, copyCommit, copyWait, checkDivision};
+const v4_emu_api kApi = {thread,         access,         barrier,      barrierArrive, warpSync,     shuffle,
+                         vote,           match,          redux,        elect,         mma,          ldmatrix,
+                         stmatrix,       copyAsync,      copyCommit,   copyWait,      mbarrierInit, mbarrierInval,
+                         mbarrierArrive, mbarrierExpect, mbarrierWait, copyBulk,      checkDivision};
 
 } // namespace v4::emu

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#define V4_EMU_KERNEL_VERSION 1
+#define V4_EMU_KERNEL_VERSION 2
 
 enum v4_emu_space : uint8_t { V4_EMU_GENERIC = 0, V4_EMU_GLOBAL = 1, V4_EMU_SHARED = 3 };
 enum v4_emu_access : uint8_t { V4_EMU_READ = 0, V4_EMU_WRITE = 1, V4_EMU_ATOMIC = 2, V4_EMU_NO_ACCESS = 3 };
@@ -21,6 +21,10 @@ enum v4_emu_mma : uint32_t {
   V4_EMU_BF16_F32 = 1, // bf16 times bf16 into f32
   V4_EMU_F16_F16 = 2   // f16 times f16 into f16
 };
+
+/// How a thread arrives at a barrier in shared memory, and how it waits for one; bits.
+enum v4_emu_arrival : uint32_t { V4_EMU_ARRIVE_EXPECT = 1, V4_EMU_ARRIVE_NO_COMPLETE = 2, V4_EMU_ARRIVE_DROP = 4 };
+enum v4_emu_phase_wait : uint32_t { V4_EMU_WAIT_PARITY = 1, V4_EMU_WAIT_SUSPEND = 2 };
 
 /// An op that the emulator watches. `binding` is the kernel parameter that the address comes from, -1 where the pass does not know.
 struct v4_emu_site {
@@ -74,17 +78,25 @@ struct v4_emu_thread {
   X(void, barrier, (uint32_t id, uint32_t threads, const v4_emu_site *site))                                           \
   X(void, barrier_arrive, (uint32_t id, uint32_t threads, const v4_emu_site *site))                                    \
   X(void, warp_sync, (uint32_t mask, const v4_emu_site *site))                                                         \
-  X(uint64_t, shuffle, (uint32_t mask, uint32_t value, uint32_t offset, uint32_t clamp, uint32_t kind, const v4_emu_site *site)) \
+  X(uint64_t, shuffle,                                                                                                 \
+    (uint32_t mask, uint32_t value, uint32_t offset, uint32_t clamp, uint32_t kind, const v4_emu_site *site))          \
   X(uint32_t, vote, (uint32_t mask, uint32_t predicate, uint32_t kind, const v4_emu_site *site))                       \
   X(uint64_t, match, (uint32_t mask, uint64_t value, uint32_t all, const v4_emu_site *site))                           \
   X(uint32_t, redux, (uint32_t mask, uint32_t value, uint32_t kind, const v4_emu_site *site))                          \
   X(uint64_t, elect, (uint32_t mask, const v4_emu_site *site))                                                         \
-  X(void, mma, (const void *a, const void *b, const void *c, void *d, uint32_t k, uint32_t types, const v4_emu_site *site)) \
+  X(void, mma,                                                                                                         \
+    (const void *a, const void *b, const void *c, void *d, uint32_t k, uint32_t types, const v4_emu_site *site))       \
   X(void, ldmatrix, (const void *row, void *out, uint32_t count, uint32_t transposed, const v4_emu_site *site))        \
   X(void, stmatrix, (void *row, const void *in, uint32_t count, uint32_t transposed, const v4_emu_site *site))         \
   X(void, copy_async, (void *to, const void *from, uint32_t source_bytes, const v4_emu_site *site))                    \
   X(void, copy_commit, (const v4_emu_site *site))                                                                      \
   X(void, copy_wait, (uint32_t groups, const v4_emu_site *site))                                                       \
+  X(void, mbarrier_init, (void *barrier, uint32_t count, const v4_emu_site *site))                                     \
+  X(void, mbarrier_inval, (void *barrier, const v4_emu_site *site))                                                    \
+  X(uint64_t, mbarrier_arrive, (void *barrier, uint32_t count, uint32_t bytes, uint32_t how, const v4_emu_site *site)) \
+  X(void, mbarrier_expect, (void *barrier, uint32_t bytes, const v4_emu_site *site))                                   \
+  X(uint32_t, mbarrier_wait, (const void *barrier, uint64_t what, uint32_t how, const v4_emu_site *site))              \
+  X(void, copy_bulk, (void *to, const void *from, void *barrier, uint32_t bytes, const v4_emu_site *site))             \
   X(void, check_division, (uint32_t undefined, const v4_emu_site *site)) /* by zero, or of the least integer by -1 */
 
 struct v4_emu_api {

@@ -105,7 +105,9 @@ void Worker::accessShared(const char *address, uint32_t bytes, v4_emu_access kin
       cell.tag = tag;
     }
     auto where = [&] { return "byte " + std::to_string(i << granuleShift) + " of shared memory"; };
-    if (cell.copying) [[unlikely]]
+    if (cell.occupied == Cell::Barrier && !onMemoryBarrier) [[unlikely]]
+      fault(site, "%s of byte %zu of shared memory, where a barrier is", verb(kind), i << granuleShift);
+    if (cell.occupied == Cell::Copy) [[unlikely]]
       fault(site, "%s of byte %zu of shared memory while an asynchronous copy into it is in flight, started by thread %s at %s",
             verb(kind), i << granuleShift, threadName(Accessors::fromBits(cell.write).thread()).c_str(),
             siteName(kernel->sites + cell.writeSite).c_str());
@@ -262,7 +264,7 @@ void Worker::copyAsync(char *to, const char *from, uint32_t sourceBytes, const v
   accessShared(to, bytes, V4_EMU_WRITE, site);
   if (launch->races)
     for (size_t i = size_t(to - shared) >> granuleShift, end = size_t(to - shared + bytes - 1) >> granuleShift; i <= end; ++i)
-      cells[i].copying = 1;
+      cells[i].occupied = Cell::Copy;
   // All ones is a NaN in every float format: who reads too early and escapes the checks still gets no plausible number.
   std::memset(to, 0xFF, bytes);
   running->copies.push_back({to, from, bytes, sourceBytes, site});
@@ -282,7 +284,7 @@ void Worker::copyWait(uint32_t groups, const v4_emu_site *site) {
       continue;
     size_t begin = size_t(copy.to - shared) >> granuleShift, end = size_t(copy.to - shared + copy.bytes - 1) >> granuleShift;
     for (size_t cell = begin; cell <= end; ++cell) {
-      cells[cell].copying = 0;
+      cells[cell].occupied = Cell::Free;
       cells[cell].write = self;
     }
   }

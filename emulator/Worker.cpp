@@ -49,6 +49,18 @@ void Worker::fault(const v4_emu_site *site, const char *format, ...) {
   __builtin_unreachable(); // nothing continues an abandoned block
 }
 
+void Worker::report(const v4_emu_site *site, const char *format, ...) {
+  char text[1024];
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  record("thread " + threadName(running->thread) + ", " + siteName(site) + ": " + text);
+  void *abandoned;
+  if (inFiber)
+    v4_emu_switch(&abandoned, scheduler);
+}
+
 uint32_t Worker::takeReady() {
   // Without a seed the thread that became ready last: lanes of one warp follow each other.
   size_t i = launch->seed ? random() % ready.size() : ready.size() - 1;
@@ -138,6 +150,12 @@ void Worker::reportDeadlock() {
   }
   if (exited)
     text += "; " + std::to_string(exited) + (exited == 1 ? " has exited" : " have exited");
+  for (auto &[address, barrier] : memoryBarriers)
+    if (!barrier.waiting.empty())
+      text += "; phase " + std::to_string(barrier.phase) + " of the barrier at byte " +
+              std::to_string(address - shared) + " of shared memory is exhausted: " + std::to_string(barrier.pending) +
+              " of " + std::to_string(barrier.expected) + " arrivals and " + std::to_string(barrier.bytes) +
+              " bytes never come";
   const Fiber *first = nullptr;
   for (const Fiber &fiber : fibers)
     if (fiber.thread < launch->threads && fiber.state == State::Waiting && !first)
@@ -172,6 +190,10 @@ void Worker::runBlock(uint64_t index) {
     barrier.waiting.clear();
     barrier.joined.clear();
   }
+  memoryBarriers.clear();
+  barriersWithCopies.clear();
+  failedTests = 0;
+  onMemoryBarrier = false;
   for (uint32_t w = 0; w != warps.size(); ++w) {
     uint32_t lanes = std::min(32u, count - w * 32);
     warps[w].lanes = lanes == 32 ? ~0u : (1u << lanes) - 1;
@@ -192,13 +214,17 @@ void Worker::runBlock(uint64_t index) {
     ready.push_back(t);
   while (!failed) {
     if (ready.empty()) {
+      if (live != 0 && landOne())
+        continue;
       if (live != 0)
         reportDeadlock();
       break;
     }
     running = &fibers[takeReady()];
     ++switches;
+    inFiber = true;
     v4_emu_switch(&scheduler, running->sp);
+    inFiber = false;
   }
   if (!failed)
     for (const Barrier &barrier : barriers)
@@ -207,6 +233,11 @@ void Worker::runBlock(uint64_t index) {
                std::to_string(barrier.expected) + " arrivals are left when the block ends");
         break;
       }
+  if (!failed && !barriersWithCopies.empty()) {
+    const Copy &copy = memoryBarriers.at(barriersWithCopies.front()).copies.front();
+    record("thread " + threadName(copy.thread) + ", " + siteName(copy.site) +
+           ": asynchronous copy is still in flight when its block ends");
+  }
   ++blocksRun;
 }
 

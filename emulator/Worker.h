@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <cstdarg>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -23,7 +24,8 @@ struct Cell {
   uint32_t tag = 0;
   uint32_t write = 0, read = 0, atomic = 0;              // Accessors
   uint16_t writeSite = 0, readSite = 0, atomicSite = 0;  // index into the kernel's sites
-  uint8_t copying = 0;                                   // an asynchronous copy into it is in flight
+  enum : uint8_t { Free, Copy, Barrier };
+  uint8_t occupied = Free;                               // by an asynchronous copy in flight, or by a barrier
   uint8_t gap = 0;                                       // lies between buffers
 };
 
@@ -79,6 +81,7 @@ struct Copy {
   const char *from;
   uint32_t bytes, sourceBytes;
   const v4_emu_site *site;
+  uint32_t thread = 0; // that started it
 };
 
 enum class State : uint8_t { Ready, Waiting, Done };
@@ -115,6 +118,17 @@ struct Barrier {
   uint32_t latest;                // the largest clock among them
 };
 
+/// A barrier in shared memory.
+struct MemoryBarrier {
+  uint32_t expected, pending;             // arrivals of a phase, and how many the current one still waits for
+  int64_t bytes = 0;                      // that the current phase still waits for
+  uint64_t phase = 0;                     // phases that are complete
+  std::vector<uint32_t> joined, released; // what those who arrived knew, and as of the end of the last phase
+  std::vector<uint32_t> waiting;
+  std::vector<uint32_t> waking; // threads whose wait is over and that have not run since
+  std::vector<Copy> copies;     // in flight
+};
+
 class Worker {
 public:
   /// Runs blocks of `launch` until none is left.
@@ -122,6 +136,9 @@ public:
 
   /// Ends the current block with a report about the current thread. Does not return.
   [[noreturn]] void fault(const v4_emu_site *site, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+  /// The same for what may happen while no thread runs. There it returns, and the block ends.
+  void report(const v4_emu_site *site, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
   // Memory (Memory.cpp).
   void access(const char *address, const v4_emu_site *site);
@@ -146,6 +163,14 @@ public:
   void release(Meeting *meeting);
   void barrier(uint32_t id, uint32_t threads, const v4_emu_site *site, bool wait);
   void warpSync(uint32_t mask, const v4_emu_site *site);
+
+  // Barriers in shared memory (MemoryBarriers.cpp).
+  void initMemoryBarrier(char *address, uint32_t count, const v4_emu_site *site);
+  void invalidateMemoryBarrier(char *address, const v4_emu_site *site);
+  uint64_t arriveAtMemoryBarrier(char *address, uint32_t count, uint32_t bytes, uint32_t how, const v4_emu_site *site);
+  void expectAtMemoryBarrier(char *address, uint32_t bytes, const v4_emu_site *site);
+  uint32_t waitForPhase(const char *address, uint64_t what, uint32_t how, const v4_emu_site *site);
+  void bulkCopy(char *to, const char *from, char *barrier, uint32_t bytes, const v4_emu_site *site);
 
   Fiber &current() { return *running; }
   Knowledge knowledge() const {
@@ -184,6 +209,16 @@ private:
     return rng;
   }
   void advance(Fiber &fiber, uint32_t clock, const v4_emu_site *site);
+  void accessMemoryBarrier(const char *address, v4_emu_access kind, const v4_emu_site *site);
+  void markMemoryBarrier(const char *address, bool live);
+  MemoryBarrier &memoryBarrier(const char *address, const v4_emu_site *site);
+  void requireIdle(const char *address, const MemoryBarrier &barrier, const v4_emu_site *site);
+  void expectBytes(const char *address, MemoryBarrier &barrier, uint32_t bytes, const v4_emu_site *site);
+  void completePhase(const char *address, MemoryBarrier &barrier, const v4_emu_site *site);
+  void acquire(Fiber &fiber, const MemoryBarrier &barrier);
+  void yieldForTest(const v4_emu_site *site);
+  /// Lands a bulk copy; false when none is in flight.
+  bool landOne();
   void joinInto(std::vector<uint32_t> &vector, const Fiber &fiber) const;
 
   // Sets of accessors; exact lists are kept only for kernels that order parts of warps or blocks.
@@ -211,6 +246,10 @@ private:
   std::vector<Fiber> fibers;
   std::vector<Warp> warps;
   Barrier barriers[16];
+  std::map<const char *, MemoryBarrier> memoryBarriers; // by address
+  std::vector<char *> barriersWithCopies;               // one entry for each copy
+  uint32_t failedTests = 0;
+  bool onMemoryBarrier = false;
   Stacks stacks;
   Pages sharedPages;
   char *shared = nullptr;
@@ -225,6 +264,7 @@ private:
   uint32_t live = 0;
   uint32_t atomics = 0;
   bool failed = false;
+  bool inFiber = false;
 };
 
 /// The worker that the calling host thread is. One load from a fixed offset of the thread pointer; the default for a shared library is

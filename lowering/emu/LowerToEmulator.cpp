@@ -154,6 +154,13 @@ private:
   LogicalResult rewrite(Operation *op);
   LogicalResult rewriteNvvm(Operation *op);
   LogicalResult rewriteMma(NVVM::MmaOp op);
+  /// Barriers in shared memory have 8 bytes, and order any threads.
+  void barrierInMemory() {
+    sharedGranule = std::min<uint64_t>(sharedGranule, 8);
+    partialSync = true;
+  }
+  LogicalResult arriveAt(Operation *op, Value barrier, Value count, Value bytes, unsigned how);
+  LogicalResult waitAt(Operation *op, Value barrier, Value what, unsigned how);
   void checkDivision(Operation *op, bool isSigned);
   LogicalResult access(Operation *op, Value pointer, Type type, std::optional<uint64_t> alignment, v4_emu_access kind);
   void stripAddressSpaces();
@@ -443,6 +450,25 @@ LogicalResult Rewriter::rewriteMma(NVVM::MmaOp op) {
   return success();
 }
 
+LogicalResult Rewriter::arriveAt(Operation *op, Value barrier, Value count, Value bytes, unsigned how) {
+  barrierInMemory();
+  Value state = call("mbarrier_arrive", i64,
+                     {barrier, count ? count : constant(1), bytes ? bytes : constant(0), constant(how), site(op)});
+  replace(op, op->getNumResults() ? state : Value());
+  return success();
+}
+
+LogicalResult Rewriter::waitAt(Operation *op, Value barrier, Value what, unsigned how) {
+  barrierInMemory();
+  if (what.getType() != i64) {
+    how |= V4_EMU_WAIT_PARITY;
+    what = LLVM::ZExtOp::create(b, loc, i64, what);
+  }
+  Value done = call("mbarrier_wait", i32, {barrier, what, constant(how), site(op)});
+  replace(op, op->getNumResults() ? LLVM::TruncOp::create(b, loc, b.getI1Type(), done).getResult() : Value());
+  return success();
+}
+
 /// Offsets in v4_emu_thread of the special registers.
 static std::optional<uint64_t> registerOffset(StringRef name) {
   uint64_t axis = name.ends_with(".y") ? 4 : name.ends_with(".z") ? 8 : 0;
@@ -640,6 +666,68 @@ LogicalResult Rewriter::rewriteNvvm(Operation *op) {
       })
       .Case([&](NVVM::CpAsyncWaitGroupOp wait) {
         call("copy_wait", {}, {constant(wait.getN()), site(op)});
+        replace(op, {});
+        return success();
+      })
+      .Case([&](NVVM::CpAsyncBulkGlobalToSharedClusterOp copy) {
+        if (copy.getMulticastMask())
+          return unknown(op, "to several blocks of a cluster");
+        Root root = roots.of(copy.getSrcMem());
+        barrierInMemory();
+        call("copy_bulk", {},
+             {copy.getDstMem(), copy.getSrcMem(), copy.getMbar(), copy.getSize(),
+              site(op, 16, 16, V4_EMU_READ, kGlobal, root.kind == Root::Argument ? int(root.argument) : -1)});
+        replace(op, {});
+        return success();
+      })
+      .Case([&](NVVM::MBarrierInitOp init) {
+        if (init.getPredicate())
+          return unknown(op, "with a predicate");
+        barrierInMemory();
+        call("mbarrier_init", {}, {init.getAddr(), init.getCount(), site(op)});
+        replace(op, {});
+        return success();
+      })
+      .Case([&](NVVM::MBarrierInvalOp inval) {
+        barrierInMemory();
+        call("mbarrier_inval", {}, {inval.getAddr(), site(op)});
+        replace(op, {});
+        return success();
+      })
+      .Case<NVVM::MBarrierArriveOp, NVVM::MBarrierArriveDropOp>([&](auto arrive) {
+        if (arrive.getRelaxed())
+          return unknown(op, "that is relaxed");
+        bool drop = isa<NVVM::MBarrierArriveDropOp>(op);
+        return arriveAt(op, arrive.getAddr(), arrive.getCount(), {}, drop ? V4_EMU_ARRIVE_DROP : 0);
+      })
+      .Case([&](NVVM::MBarrierArriveNocompleteOp arrive) {
+        return arriveAt(op, arrive.getAddr(), arrive.getCount(), {}, V4_EMU_ARRIVE_NO_COMPLETE);
+      })
+      .Case([&](NVVM::MBarrierArriveDropNocompleteOp arrive) {
+        return arriveAt(op, arrive.getAddr(), arrive.getCount(), {}, V4_EMU_ARRIVE_NO_COMPLETE | V4_EMU_ARRIVE_DROP);
+      })
+      .Case([&](NVVM::MBarrierArriveExpectTxOp arrive) {
+        if (arrive.getPredicate() || arrive.getRelaxed())
+          return unknown(op, "with a predicate, or relaxed");
+        return arriveAt(op, arrive.getAddr(), {}, arrive.getTxcount(), V4_EMU_ARRIVE_EXPECT);
+      })
+      .Case([&](NVVM::MBarrierExpectTxOp expect) {
+        barrierInMemory();
+        call("mbarrier_expect", {}, {expect.getAddr(), expect.getTxcount(), site(op)});
+        replace(op, {});
+        return success();
+      })
+      .Case([&](NVVM::MBarrierTryWaitParityOp wait) {
+        return waitAt(op, wait.getAddr(), wait.getPhase(), V4_EMU_WAIT_SUSPEND);
+      })
+      .Case<NVVM::MBarrierTestWaitOp, NVVM::MBarrierTryWaitOp>([&](auto wait) {
+        if (wait.getRelaxed())
+          return unknown(op, "that is relaxed");
+        return waitAt(op, wait.getAddr(), wait.getStateOrPhase(),
+                      isa<NVVM::MBarrierTryWaitOp>(op) ? V4_EMU_WAIT_SUSPEND : 0);
+      })
+      .Case<NVVM::FenceMbarrierInitOp, NVVM::FenceProxyOp>([&](Operation *) {
+        // What orders is the barrier that follows; the two ways into memory are not told apart.
         replace(op, {});
         return success();
       })

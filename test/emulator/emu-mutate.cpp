@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// emu-mutate KERNEL.mlir -launch=WORDS [-equivalent=FILE] [-list]: changes a kernel at the NVVM level op by op and asks of every changed kernel that the
-// emulator reports a fault or that the launch's result is another than the kernel's own, bit for bit (Launch.h has the words). A changed op
-// that gives the same values as before at every execution is no bug in this launch and is left out, as are mutants that FILE lists, one
-// line each, `NAME # why it computes the same`. Of the others at least 95 % must be caught. What is not is printed, and so is a listed mutant
-// that is caught. -sample=N takes every N-th mutant.
+// emu-mutate KERNEL.mlir -launch=WORDS [-equivalent=FILE] [-scales=NAME,...] [-each=N] [-list]: changes a kernel at the
+// NVVM level op by op and asks of every changed kernel that the emulator reports a fault or that the launch's result is
+// another than the kernel's own, bit for bit (Launch.h has the words). A changed op that is not executed, or gives the
+// same values as before at every execution, is no bug in this launch and is left out, as are mutants that FILE lists,
+// one line each, `NAME # why it computes the same`. Of the others at least 95 % must be caught. What is not is printed,
+// and so is a listed mutant that is caught. -each=N takes N mutants of each kind, spread over the kernel. -scales names
+// the bindings that hold scales, whose loads are moved to another block's.
 //
 // Each mutant is compiled and run in a child process with a time limit: a loop that never ends is caught as well.
 
@@ -39,7 +41,8 @@ static llvm::cl::opt<std::string> launchFile("launch", llvm::cl::desc("file of l
 static llvm::cl::opt<std::string> equivalentFile("equivalent");
 static llvm::cl::opt<bool> list("list", llvm::cl::desc("print every mutant and what became of it"));
 static llvm::cl::opt<std::string> only("only", llvm::cl::desc("run this mutant alone and say what it does"));
-static llvm::cl::opt<unsigned> sample("sample", llvm::cl::init(1));
+static llvm::cl::opt<unsigned> each("each", llvm::cl::desc("mutants of each kind; 0: all"), llvm::cl::init(0));
+static llvm::cl::list<std::string> scales("scales", llvm::cl::CommaSeparated);
 static llvm::cl::opt<unsigned> jobs("j", llvm::cl::init(2));
 
 namespace {
@@ -47,15 +50,16 @@ namespace {
 struct Mutation {
   std::string kind, name; // the class of bug, and a name that says where
   std::function<void()> apply;
-  Operation *op = nullptr; // with results that the change may leave as they are
-  std::function<void(Operation *)> edit;
+  Operation *op = nullptr;
+  std::function<void(Operation *)> edit; // where the change may leave the op's results as they are
 };
 
 enum Verdict { Fault = 1, Wrong = 2, Hang = 3, Invalid = 4, Survived = 5, Same = 6 };
 
 class Mutator {
 public:
-  explicit Mutator(MLIRContext *context) : b(context) {}
+  /// `launch` names the kernel's parameters.
+  Mutator(MLIRContext *context, const LaunchText &launch) : b(context), launch(launch) {}
 
   std::vector<Mutation> mutations;
 
@@ -63,7 +67,7 @@ public:
     unsigned number = ordinals[op->getName().getStringRef().str()]++;
     std::string place = op->getName().getStringRef().str() + "." + std::to_string(number);
     auto add = [&](StringRef kind, const std::string &what, std::function<void()> apply) {
-      mutations.push_back({kind.str(), place + ":" + what, std::move(apply), nullptr, {}});
+      mutations.push_back({kind.str(), place + ":" + what, std::move(apply), op, {}});
     };
     // A change of an op without side effects, which can be made to a copy of it.
     auto addEdit = [&](StringRef kind, const std::string &what, std::function<void(Operation *)> edit) {
@@ -81,12 +85,53 @@ public:
         })
         .Case([&](NVVM::CpAsyncCommitGroupOp) { add("async", "drop", [op] { op->erase(); }); })
         .Case([&](NVVM::CpAsyncOp) { add("async", "drop", [op] { op->erase(); }); })
+        .Case([&](NVVM::MBarrierInitOp init) {
+          add("phase", "drop", [op] { op->erase(); });
+          for (int by : {1, -1})
+            add("phase", by > 0 ? "more-arrivals" : "fewer-arrivals",
+                [this, init, by]() mutable { increase(init, init.getCountMutable(), by); });
+        })
+        .Case([&](NVVM::MBarrierArriveOp) {
+          if (op->use_empty())
+            add("phase", "drop", [op] { op->erase(); });
+          add("phase", "twice", [this, op] {
+            b.setInsertionPoint(op);
+            b.clone(*op);
+          });
+        })
+        .Case([&](NVVM::MBarrierArriveExpectTxOp expect) {
+          if (op->use_empty())
+            add("phase", "drop", [op] { op->erase(); });
+          for (int by : {16, -16})
+            add("phase", by > 0 ? "more-bytes" : "fewer-bytes",
+                [this, expect, by]() mutable { increase(expect, expect.getTxcountMutable(), by); });
+        })
+        .Case([&](NVVM::MBarrierTryWaitParityOp wait) {
+          add("phase", "drop", [op] { op->erase(); });
+          add("phase", "parity", [this, wait]() mutable {
+            b.setInsertionPoint(wait);
+            Value one = LLVM::ConstantOp::create(b, wait.getLoc(), b.getI32Type(), b.getI32IntegerAttr(1));
+            wait.getPhaseMutable().assign(LLVM::XOrOp::create(b, wait.getLoc(), wait.getPhase(), one));
+          });
+        })
+        .Case([&](NVVM::CpAsyncBulkGlobalToSharedClusterOp) { add("async", "drop", [op] { op->erase(); }); })
         .Case([&](LLVM::StoreOp store) {
           bool shared = cast<LLVM::LLVMPointerType>(store.getAddr().getType()).getAddressSpace() == 3;
           add(shared ? "stale" : "missing", "drop", [op] { op->erase(); });
           promise(op, add);
         })
-        .Case([&](LLVM::LoadOp) { promise(op, add); })
+        .Case([&](LLVM::LoadOp load) {
+          promise(op, add);
+          if (readsScale(load.getAddr()))
+            for (int by : {1, -1})
+              addEdit("scale", by > 0 ? "next" : "previous", [this, by](Operation *o) {
+                auto load = cast<LLVM::LoadOp>(o);
+                b.setInsertionPoint(load);
+                load.getAddrMutable().assign(LLVM::GEPOp::create(b, load.getLoc(), load.getAddr().getType(),
+                                                                 load.getType(), load.getAddr(),
+                                                                 ArrayRef<LLVM::GEPArg>{by}));
+              });
+        })
         .Case([&](LLVM::AtomicRMWOp atomic) {
           add("missing", "drop", [this, atomic]() mutable {
             b.setInsertionPoint(atomic);
@@ -188,11 +233,41 @@ public:
     edit(copy);
   }
 
+  /// Divides by zero where the op is executed, of a constant where it is used.
+  void trap(Operation *op) {
+    SmallVector<Operation *> places{op};
+    if (isa<LLVM::ConstantOp>(op))
+      places.assign(op->user_begin(), op->user_end());
+    for (Operation *place : places) {
+      b.setInsertionPoint(place);
+      Value zero = LLVM::ConstantOp::create(b, place->getLoc(), b.getI64Type(), b.getI64IntegerAttr(0));
+      LLVM::UDivOp::create(b, place->getLoc(), zero, zero);
+    }
+  }
+
 private:
+  /// Whether the address is inside a parameter that `-scales` names.
+  bool readsScale(Value address) const {
+    while (Operation *op = address.getDefiningOp()) {
+      if (!isa<LLVM::GEPOp, LLVM::AddrSpaceCastOp>(op))
+        return false;
+      address = op->getOperand(0);
+    }
+    auto argument = cast<BlockArgument>(address);
+    return argument.getOwner()->isEntryBlock() && argument.getArgNumber() < launch.bindings.size() &&
+           llvm::is_contained(scales, launch.bindings[argument.getArgNumber()].name);
+  }
+
   template <typename Add> void promise(Operation *op, Add add) {
     auto attribute = op->getAttrOfType<IntegerAttr>("alignment");
     if (attribute && attribute.getInt() < 16 && op->getNumRegions() == 0)
       add("alignment", "stronger", [this, op, attribute] { op->setAttr("alignment", b.getI64IntegerAttr(attribute.getInt() * 4)); });
+  }
+
+  void increase(Operation *op, OpOperand &operand, int by) {
+    b.setInsertionPoint(op);
+    Value step = LLVM::ConstantOp::create(b, op->getLoc(), b.getI32Type(), b.getI32IntegerAttr(by));
+    operand.set(LLVM::AddOp::create(b, op->getLoc(), operand.get(), step));
   }
 
   static void swap(Operation *op, unsigned i, unsigned j) {
@@ -242,6 +317,7 @@ private:
   }
 
   OpBuilder b;
+  const LaunchText &launch;
   std::map<std::string, unsigned> ordinals;
 };
 
@@ -274,27 +350,35 @@ Verdict run(ModuleOp module, const LaunchText &launch, Results &expected, std::s
 /// In the child: applies the mutation and runs it; looks closer at one that is not caught.
 Verdict judge(ModuleOp module, Mutator &mutator, const Mutation &mutation, const LaunchText &launch, Results &expected, std::string &detail) {
   ScopedDiagnosticHandler quiet(module.getContext(), [](Diagnostic &) { return success(); });
-  // The change is made in place, so the closer look is prepared by a second child: forks are cheaper than maps from ops to copies.
-  if (mutation.op) {
-    pid_t pid = ::fork();
-    if (pid == 0) {
-      ::alarm(20);
-      mutation.apply();
-      ::_exit(run(module, launch, expected, detail));
-    }
-    int status = 0;
-    ::waitpid(pid, &status, 0);
-    if (WIFSIGNALED(status)) {
-      ::signal(WTERMSIG(status), SIG_DFL);
-      ::raise(WTERMSIG(status));
-    }
-    if (WEXITSTATUS(status) != Survived)
-      return Verdict(WEXITSTATUS(status));
-    mutator.probe(mutation.op, mutation.edit);
-    return run(module, launch, expected, detail) == Survived ? Same : Survived;
+  // The change is made in place, so it is made in a second child: forks are cheaper than maps from ops to copies.
+  int ends[2];
+  if (::pipe(ends) != 0)
+    return Invalid;
+  pid_t pid = ::fork();
+  if (pid == 0) {
+    ::alarm(20);
+    mutation.apply();
+    Verdict verdict = run(module, launch, expected, detail);
+    ::_exit(::write(ends[1], detail.data(), detail.size()) < 0 ? Invalid : verdict);
   }
-  mutation.apply();
-  return run(module, launch, expected, detail);
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  ::close(ends[1]);
+  char buffer[2048];
+  ssize_t n = ::read(ends[0], buffer, sizeof buffer);
+  detail.assign(buffer, n > 0 ? size_t(n) : 0);
+  if (WIFSIGNALED(status)) {
+    ::signal(WTERMSIG(status), SIG_DFL);
+    ::raise(WTERMSIG(status));
+  }
+  if (WEXITSTATUS(status) != Survived)
+    return Verdict(WEXITSTATUS(status));
+  if (mutation.edit)
+    mutator.probe(mutation.op, mutation.edit);
+  else
+    mutator.trap(mutation.op);
+  std::string unused;
+  return run(module, launch, expected, unused) == Survived ? Same : Survived;
 }
 
 } // namespace
@@ -332,8 +416,19 @@ int main(int argc, char **argv) {
     llvm::errs() << "the kernel itself is not right: " << why << "\n";
     return 1;
   }
-  Mutator mutator(&context);
+  Mutator mutator(&context, launch);
   module->walk<WalkOrder::PreOrder>([&](Operation *op) { mutator.collect(op); });
+  std::map<std::string, std::vector<size_t>> kinds;
+  for (size_t i = 0; i != mutator.mutations.size(); ++i)
+    kinds[mutator.mutations[i].kind].push_back(i);
+  std::vector<char> chosen(mutator.mutations.size(), each == 0 && only.empty());
+  for (auto &[kind, members] : kinds) {
+    size_t count = std::min<size_t>(each, members.size());
+    for (size_t i = 0; i != count; ++i)
+      chosen[members[(2 * i + 1) * members.size() / (2 * count)]] = only.empty();
+    for (size_t i : members)
+      chosen[i] |= !only.empty() && mutator.mutations[i].name == only;
+  }
 
   struct Child {
     size_t mutation;
@@ -359,7 +454,7 @@ int main(int argc, char **argv) {
     running.erase(it);
   };
   for (size_t i = 0; i != mutator.mutations.size(); ++i) {
-    if (only.empty() ? i % sample != 0 : mutator.mutations[i].name != only)
+    if (!chosen[i])
       continue;
     while (running.size() >= jobs)
       reap();
@@ -391,7 +486,7 @@ int main(int argc, char **argv) {
   std::set<std::string> seen;
   for (size_t i = 0; i != mutator.mutations.size(); ++i) {
     const Mutation &mutation = mutator.mutations[i];
-    if (only.empty() ? i % sample != 0 : mutation.name != only)
+    if (!chosen[i])
       continue;
     if (list || !only.empty())
       llvm::outs() << kNames[verdicts[i]] << " " << mutation.kind << " " << mutation.name << " " << details[i] << "\n";
@@ -411,7 +506,7 @@ int main(int argc, char **argv) {
     if (verdicts[i] != Survived && listed)
       llvm::outs() << "listed as equivalent, but caught (" << kNames[verdicts[i]] << "): " << mutation.name << " " << details[i] << "\n";
   }
-  if (only.empty() && sample == 1)
+  if (only.empty() && each == 0)
     for (auto &[name, why] : equivalent)
       if (!seen.count(name) || why.empty())
         llvm::outs() << "listed as equivalent, but " << (why.empty() ? "without a reason" : "there is no such mutant") << ": " << name << "\n";

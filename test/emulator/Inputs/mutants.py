@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Runs emu-mutate on the kernels of Inputs/mutants and on templates of products.
+"""Runs emu-mutate on the kernels of Inputs/mutants, on kernels of ops.py and on templates; prints a table of what was caught.
 
-    mutants.py DIR EVERY        every EVERY-th mutant of each kernel
+    mutants.py FOLDER short     two mutants of every kind of some kernels
+    mutants.py FOLDER all       every mutant of the small kernels, ten of every kind of the large ones
 
-Exit code 1 when of a kernel less than 95 % are caught, 2 when the kernels do not cover what they should: nine kernels, and in all at least 60
-mutants and five of every kind of bug (of those that are run).
+Exit code 1 when of a kernel less than 95 % are caught, 2 when there are fewer than 60 mutants in all, or too few of a
+kind of bug: one in `short`, five in `all`.
 """
 import collections
 import os
@@ -12,9 +13,9 @@ import re
 import subprocess
 import sys
 
-folder, every = sys.argv[1], int(sys.argv[2])
+folder, form = sys.argv[1:]
 here = os.path.dirname(os.path.abspath(__file__))
-products = os.path.join(here, "..", "..", "lowering", "nvptx", "Inputs", "products.py")
+launches = os.path.join(here, "..", "..", "lowering", "nvptx", "Inputs")
 # Dialects of the kernels, which upstream's conversion wants to know, and their launches.
 OWN = {
     "normalise": ("arith,cf,memref,vector", "grid=3 block=128 random=x:f32:3072 poison=y:12288"),
@@ -22,14 +23,23 @@ OWN = {
     "ring": ("arith,cf,memref,vector", "block=64 random=a:f16:2560 random=b:f16:2560 poison=d:1024"),
     "handover": ("arith,cf,memref", "block=64 iota=x:256 poison=y:1024"),
 }
+OPS = ["bulk_ring", "mbarrier_counts", "atomics_shared"]
 TEMPLATES = {
-    "gemv_bf16": "gemv bf16 bf16 f32 2 32 2112 sums",
-    "gemv_fp8": "gemv fp8 bf16 f32 3 32 512 sums",
-    "gemv_f32": "gemv bf16 f32 f32 20 48 190 sums",
-    "gemm_bf16": "gemm bf16 bf16 f32 33 32 96 sums",
-    "gemm_fp8": "gemm fp8 bf16 f32 40 32 160 sums",
+    "gemv_bf16": "products.py gemv bf16 bf16 f32 2 32 2112 sums",
+    "gemv_fp8": "products.py gemv fp8 bf16 f32 3 32 512 sums",
+    "gemv_f32": "products.py gemv bf16 f32 f32 20 48 190 sums",
+    "gemm_bf16": "products.py gemm bf16 bf16 f32 33 32 96 sums",
+    "gemm_fp8": "products.py gemm fp8 bf16 f32 40 32 160 sums",
+    "grouped_gemv": "products.py grouped_gemv fp8 bf16 f32 3 32 512 experts=4 top=2",
+    "grouped_gemm": "products.py grouped_gemm fp4 bf16 f32 24 32 64 experts=3 top=2",
+    "attention_part": "rows.py attention_part 8 64 200 150 1 2",
+    "combine": "rows.py combine 4 64 6",
+    "hadamard": "rows.py hadamard 2 2 64",
 }
-KINDS = ["alignment", "async", "atomic", "barrier", "bound", "constant", "divergence", "fragment", "lane", "missing", "operand", "overflow", "stale"]
+LARGE = {"gemv_bf16", "gemv_fp8", "grouped_gemv", "grouped_gemm", "attention_part", "combine"}
+SHORT = ["normalise", "select", "ring", "handover", "bulk_ring", "grouped_gemm", "combine", "hadamard"]
+KINDS = ["alignment", "async", "atomic", "barrier", "bound", "constant", "divergence", "fragment", "lane", "missing", "operand",
+         "overflow", "phase", "scale", "stale"]
 
 
 def prepare(name):
@@ -44,25 +54,47 @@ def prepare(name):
                   "convert-to-llvm{filter-dialects=%s},reconcile-unrealized-casts,canonicalize,cse" % dialects)
         subprocess.run(["mlir-opt", os.path.join(here, "mutants", name + ".mlir"), "-o", kernel,
                         "--pass-pipeline=builtin.module(gpu.module(%s))" % passes], check=True)
+    elif name in OPS:
+        subprocess.run([sys.executable, os.path.join(here, "ops.py"), "emit", name, at], check=True)
+        # Without repeated constants, a change of one is a change of all its uses.
+        subprocess.run(["mlir-opt", os.path.join(at, "kernel.mlir"), "--cse", "-o", kernel], check=True)
+        words = os.path.join(at, "launch.txt")
     else:
-        subprocess.run([sys.executable, products, at] + TEMPLATES[name].split(), check=True)
+        script, *arguments = TEMPLATES[name].split()
+        subprocess.run([sys.executable, os.path.join(launches, script), at] + arguments, check=True)
         subprocess.run(["v4-opt", os.path.join(at, "kernel.mlir"), "--v4-stage-kernels=target=emu:sm_90a", "-o", kernel], check=True)
     return kernel, words
 
 
-caught, total, good = collections.Counter(), collections.Counter(), True
-for name in [*OWN, *TEMPLATES]:
+counts, good = {}, True
+for name in SHORT if form == "short" else [*OWN, *OPS, *TEMPLATES]:
     kernel, words = prepare(name)
+    each = 2 if form == "short" else 10 if name in LARGE else 0
     run = subprocess.run(["emu-mutate", kernel, "-launch=" + words, "-equivalent=" + os.path.join(here, "mutants", name + ".txt"),
-                          "-sample=%d" % every], stdout=subprocess.PIPE, text=True)
+                          "-scales=s", "-each=%d" % each], stdout=subprocess.PIPE, text=True)
     print(name + "\n" + run.stdout, flush=True)
     good &= run.returncode == 0
-    for kind, some, all_ in re.findall(r"^(\w+): (\d+) of (\d+) caught", run.stdout, re.M):
-        caught[kind] += int(some)
-        total[kind] += int(all_)
-for kind in total:
-    print("%s: %d of %d caught in all kernels" % (kind, caught[kind], total[kind]))
+    counts[name] = {kind: (int(some), int(all_))
+                    for kind, some, all_ in re.findall(r"^(\w+): (\d+) of (\d+) caught", run.stdout, re.M)}
+
+
+def row(name, cells):
+    print("| %s | %s |" % (name, " | ".join(cells)))
+
+
+def cell(some, all_):
+    return "" if all_ == 0 else str(all_) if some == all_ else "%d of %d" % (some, all_)
+
+
+total = collections.defaultdict(lambda: (0, 0))
+for caught in counts.values():
+    for kind, (some, all_) in caught.items():
+        total[kind] = (total[kind][0] + some, total[kind][1] + all_)
+row("", KINDS + ["all"])
+row("---", ["---"] * (len(KINDS) + 1))
+for name, caught in [*counts.items(), ("all", total)]:
+    row(name, [cell(*caught.get(kind, (0, 0))) for kind in KINDS + ["all"]])
 if not good:
     sys.exit(1)
-if total["all"] < 60 or (every == 1 and any(total[kind] < (1 if kind == "atomic" else 5) for kind in KINDS)):
+if total["all"][1] < 60 or any(total[kind][1] < (1 if form == "short" else 5) for kind in KINDS):
     sys.exit(2)

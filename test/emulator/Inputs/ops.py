@@ -645,6 +645,210 @@ def vectors():
     return c
 
 
+class BarrierCase(Case):
+    """A kernel with barriers in shared memory, which thread 0 initialises."""
+
+    def __init__(self, block, counts, shared, copies=False):
+        super().__init__(block, globals=shared_global(8 * len(counts), "bars") + shared)
+        first = self.value("llvm.icmp \"eq\" %%tid, %s : i32" % self.constant(0))
+        bars = self.shared_address("bars")
+        self.bars = [self.at(bars, self.constant(i), "i64", 3) for i in range(len(counts))]
+
+        def init():
+            for bar, count in zip(self.bars, counts):
+                self.line("nvvm.mbarrier.init %s, %s : !llvm.ptr<3>, i32" % (bar, self.constant(count)))
+            if copies:
+                self.line("nvvm.fence.mbarrier.init")
+
+        self.guarded(first, init)
+        self.barrier()
+        self.first = first
+
+    def guarded(self, condition, body):
+        self.count += 1
+        inside, after = "^inside%d" % self.count, "^after%d" % self.count
+        self.line("llvm.cond_br %s, %s, %s" % (condition, inside, after))
+        self.body.append("  %s:" % inside)
+        body()
+        self.line("llvm.br %s" % after)
+        self.body.append("  %s:" % after)
+
+    def arrive(self, bar, suffix="", count=None, result=True):
+        types = "!llvm.ptr<3>" + (", i32" if suffix == ".nocomplete" else "")
+        text = "nvvm.mbarrier.arrive%s %s%s : %s" % (suffix, bar, ", " + count if count else "", types)
+        return self.value(text + " -> i64") if result else self.line(text)
+
+    def wait_parity(self, bar, parity):
+        self.line("nvvm.mbarrier.try_wait.parity %s, %s, %s : !llvm.ptr<3>, i32, i32"
+                  % (bar, self.constant(parity), self.constant(10000000)))
+
+    def wait(self, bar, what, op="test.wait", type="i64"):
+        """Asks until the answer is yes."""
+        self.count += 1
+        again, after = "^again%d" % self.count, "^after%d" % self.count
+        self.line("llvm.br %s" % again)
+        self.body.append("  %s:" % again)
+        done = self.value("nvvm.mbarrier.%s %s, %s : !llvm.ptr<3>, %s -> i1" % (op, bar, what, type))
+        self.line("llvm.cond_br %s, %s, %s" % (done, after, again))
+        self.body.append("  %s:" % after)
+
+    def copy(self, to, source, bar, bytes):
+        to = self.value("llvm.addrspacecast %s : !llvm.ptr<3> to !llvm.ptr<7>" % to)
+        self.line("nvvm.cp.async.bulk.shared.cluster.global %s, %s, %s, %s : !llvm.ptr<7>, !llvm.ptr<1>"
+                  % (to, source, bar, self.constant(bytes)))
+
+
+def mbarrier_rounds(wait):
+    """64 threads exchange in three rounds, each with memory of its own; every one waits for all."""
+    c = BarrierCase((64,), [64], shared_global(3 * 256))
+    s = c.shared_address()
+    other = c.op("xor", "%tid", c.constant(63))
+    for n in range(3):
+        mine, theirs = (c.op("add", c.constant(64 * n), v) for v in ("%tid", other))
+        c.store(c.op("mul", "%tid", c.constant(n + 1)), s, mine, space=3)
+        state = c.arrive(c.bars[0])
+        if wait == "parity":
+            c.wait_parity(c.bars[0], n & 1)
+        elif wait.endswith("_parity"):
+            c.wait(c.bars[0], c.constant(n & 1), wait[:-7], "i32")
+        else:
+            c.wait(c.bars[0], state, wait)
+        c.store(c.load(s, theirs, space=3), "y", mine)
+    c.output("y", words([(t ^ 63) * (n + 1) for n in range(3) for t in range(64)]))
+    return c
+
+
+for wait in ("parity", "test.wait", "try_wait", "test.wait_parity", "try_wait_parity"):
+    CASES["mbarrier_" + wait.replace(".", "_")] = lambda w=wait: mbarrier_rounds(w)
+
+
+@case
+def mbarrier_counts():
+    """Lanes of the first warp arrive without completing, and then with a count of two; those of the second one once."""
+    c = BarrierCase((64,), [32 * 3 + 32], shared_global(256))
+    s = c.shared_address()
+    c.store("%tid", s, "%tid", space=3)
+    low = c.value("llvm.icmp \"ult\" %%tid, %s : i32" % c.constant(32))
+
+    def several():
+        c.arrive(c.bars[0], ".nocomplete", c.constant(1))
+        c.arrive(c.bars[0], count=c.constant(2), result=False)
+
+    c.guarded(low, several)
+    c.guarded(c.value("llvm.icmp \"uge\" %%tid, %s : i32" % c.constant(32)), lambda: c.arrive(c.bars[0], result=False))
+    c.wait_parity(c.bars[0], 0)
+    c.store(c.load(s, c.op("xor", "%tid", c.constant(63)), space=3), "y", "%tid")
+    c.output("y", words([t ^ 63 for t in range(64)]))
+    return c
+
+
+@case
+def mbarrier_drop():
+    """The second warp leaves in the first round; the first one goes on alone."""
+    c = BarrierCase((64,), [64], shared_global(512))
+    s = c.shared_address()
+    c.store("%tid", s, "%tid", space=3)
+    low = c.value("llvm.icmp \"ult\" %%tid, %s : i32" % c.constant(32))
+    high = c.value("llvm.icmp \"uge\" %%tid, %s : i32" % c.constant(32))
+    c.guarded(high, lambda: c.arrive(c.bars[0], "_drop", result=False))
+
+    def alone():
+        c.arrive(c.bars[0], result=False)
+        c.wait_parity(c.bars[0], 0)
+        v = c.load(s, c.op("xor", "%tid", c.constant(63)), space=3)
+        c.store(v, s, c.op("add", c.constant(64), "%tid"), space=3)
+        c.arrive(c.bars[0], result=False)
+        c.wait_parity(c.bars[0], 1)
+        c.store(c.load(s, c.op("xor", "%tid", c.constant(64 + 31)), space=3), "y", "%tid")
+
+    c.guarded(low, alone)
+    c.output("y", words([t ^ 31 ^ 63 for t in range(32)]))
+    return c
+
+
+@case
+def mbarrier_inval():
+    """The memory of a barrier becomes memory again, and then another barrier."""
+    c = BarrierCase((32,), [32], shared_global(16))
+    c.arrive(c.bars[0], result=False)
+    c.wait_parity(c.bars[0], 0)
+    c.barrier()
+    c.guarded(c.first, lambda: c.line("nvvm.mbarrier.inval %s : !llvm.ptr<3>" % c.bars[0]))
+    c.barrier()
+    c.guarded(c.first, lambda: c.store(c.constant(77), c.bars[0], c.constant(0), space=3))
+    c.barrier()
+    c.store(c.load(c.bars[0], c.constant(0), space=3), "y", "%tid")
+    c.barrier()
+    c.guarded(c.first, lambda: c.line("nvvm.mbarrier.init %s, %s : !llvm.ptr<3>, i32" % (c.bars[0], c.constant(32))))
+    c.barrier()
+    c.arrive(c.bars[0], result=False)
+    c.wait_parity(c.bars[0], 0)
+    c.output("y", words([77] * 32))
+    return c
+
+
+@case
+def bulk_copy():
+    """Two copies on one barrier, announced with the arrival, and one on another, announced before."""
+    c = BarrierCase((64,), [1, 1], shared_global(1024 + 48 + 16, "to"), copies=True)
+    random.seed(8)
+    data = bytes(random.getrandbits(8) for _ in range(2048))
+    c.input("x", data)
+    to = c.shared_address("to")
+
+    def start():
+        c.line("nvvm.mbarrier.arrive.expect_tx %s, %s : !llvm.ptr<3>, i32" % (c.bars[0], c.constant(1024 + 48)))
+        c.copy(to, c.at("x", c.constant(0), "i8"), c.bars[0], 1024)
+        c.copy(c.at(to, c.constant(1024), "i8", 3), c.at("x", c.constant(1040), "i8"), c.bars[0], 48)
+        c.line("nvvm.mbarrier.expect_tx %s, %s : !llvm.ptr<3>, i32" % (c.bars[1], c.constant(16)))
+        c.copy(c.at(to, c.constant(1072), "i8", 3), c.at("x", c.constant(2032), "i8"), c.bars[1], 16)
+        c.arrive(c.bars[1], result=False)
+
+    c.guarded(c.first, start)
+    c.wait_parity(c.bars[1], 0)
+    c.wait_parity(c.bars[0], 0)
+    for n in range(5):
+        i = c.op("add", c.constant(64 * n), "%tid")
+        inside = c.value("llvm.icmp \"ult\" %s, %s : i32" % (i, c.constant(272)))
+        c.guarded(inside, lambda: c.store(c.load(to, i, space=3), "y", i))
+    c.output("y", data[:1024] + data[1040:1088] + data[2032:])
+    return c
+
+
+@case
+def bulk_ring():
+    """One warp copies tiles into two buffers, two warps read them; barriers tell which is full and which is empty."""
+    tiles, tile = 6, 256
+    c = BarrierCase((96,), [1, 1, 64, 64], shared_global(2 * tile, "to"), copies=True)
+    random.seed(9)
+    data = bytes(random.getrandbits(8) for _ in range(tiles * tile))
+    c.input("x", data)
+    to = c.shared_address("to")
+    consumer = c.value("llvm.icmp \"ult\" %%tid, %s : i32" % c.constant(64))
+
+    def produce():
+        for n in range(tiles):
+            full, empty = c.bars[n % 2], c.bars[2 + n % 2]
+            if n >= 2:
+                c.wait_parity(empty, (n // 2 - 1) & 1)
+            c.line("nvvm.mbarrier.arrive.expect_tx %s, %s : !llvm.ptr<3>, i32" % (full, c.constant(tile)))
+            c.copy(c.at(to, c.constant(n % 2 * tile), "i8", 3), c.at("x", c.constant(n * tile), "i8"), full, tile)
+
+    def consume():
+        for n in range(tiles):
+            full, empty = c.bars[n % 2], c.bars[2 + n % 2]
+            c.wait_parity(full, n // 2 & 1)
+            v = c.load(to, c.op("add", c.constant(n % 2 * 64), c.op("xor", "%tid", c.constant(63))), space=3)
+            c.arrive(empty, result=False)
+            c.store(v, "y", c.op("add", c.constant(64 * n), "%tid"))
+
+    c.guarded(c.value("llvm.icmp \"eq\" %%tid, %s : i32" % c.constant(64)), produce)
+    c.guarded(consumer, consume)
+    c.output("y", b"".join(data[n * tile + 4 * (t ^ 63):][:4] for n in range(tiles) for t in range(64)))
+    return c
+
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "names":
         print("\n".join(CASES))
