@@ -123,6 +123,14 @@ void useHugePages(std::byte *at, uint64_t bytes) {
     (void)::madvise(at, bytes, MADV_HUGEPAGE);
 }
 
+void populatePages(std::byte *at, uint64_t bytes) {
+#ifdef MADV_POPULATE_WRITE
+  uint64_t page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)), offset = reinterpret_cast<uintptr_t>(at) % page;
+  if (bytes)
+    (void)::madvise(at - offset, offset + bytes, MADV_POPULATE_WRITE);
+#endif
+}
+
 MappedFile::~MappedFile() {
   if (base)
     ::munmap(base, length);

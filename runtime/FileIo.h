@@ -50,6 +50,9 @@ private:
 void clearPages(std::byte *at, uint64_t bytes);
 /// Asks for large pages, where the system has them: fewer page faults when the memory is written first.
 void useHugePages(std::byte *at, uint64_t bytes);
+/// Pages for bytes that will be written, now instead of at the first write; what is there stays. Where the system cannot
+/// do that, nothing happens.
+void populatePages(std::byte *at, uint64_t bytes);
 
 /// Bytes that new pages can take without swapping; nothing when the system does not say.
 std::optional<uint64_t> availableMemory();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Pieces are of the size of a huge page: the destination is fresh memory, which the system then clears once for every
-// piece, and one thread's piece delays no other.
+// Pieces are of the size of a huge page, so that one thread's piece delays no other. The destination is fresh memory,
+// which the system clears when it gives it: for a whole batch before its pieces are moved. Clearing leaves the lines in
+// the caches, and a store that goes past the caches waits for a line that is still in a near one.
 #include "runtime/Mover.h"
 
 #include <algorithm>
@@ -10,7 +11,13 @@
 namespace v4 {
 namespace {
 
-constexpr uint64_t pieceBytes = uint64_t(2) << 20, batchBytes = uint64_t(64) << 20;
+constexpr uint64_t pieceBytes = uint64_t(2) << 20, batchBytes = uint64_t(128) << 20;
+
+void populatePiece(void *const *bindings, uint32_t workgroup) {
+  const Transfer &piece = static_cast<const Transfer *>(bindings[0])[workgroup];
+  if (piece.layout.blocks) // std::memcpy stores through the caches
+    populatePages(piece.to, piece.bytes);
+}
 
 void movePiece(void *const *bindings, uint32_t workgroup) {
   const Transfer &piece = static_cast<const Transfer *>(bindings[0])[workgroup];
@@ -53,6 +60,7 @@ Status Mover::run(std::span<const Transfer> transfers, const MoveProgress &progr
   auto flush = [&]() -> Status {
     if (!pieces.empty()) {
       void *binding = pieces.data();
+      pool.run(populatePiece, &binding, static_cast<uint32_t>(pieces.size()));
       pool.run(movePiece, &binding, static_cast<uint32_t>(pieces.size()));
       pieces.clear();
     }

@@ -70,9 +70,9 @@ private:
   Value scratch(ArrayRef<int64_t> shape, Type element);
   SmallVector<Value> place(Value row, Value column);
 
-  void prepare(int64_t most, int64_t rows);
+  void prepare(int64_t most, int64_t rows, bool isTable);
   void product(const Rows &rows, const PackedWeight &weight);
-  void widenInput(const Rows &rows, Value k0, Value width);
+  void widenInput(ArrayRef<Value> inputRows, Value to, Value k0, Value width);
   void widenPanel(const PackedWeight &weight, Value group, Value k0, Value width);
   void tiles(const Rows &rows, const PackedWeight &weight, Value panelNumber, Value k0, Value width);
   void tile(const Rows &rows, Value first, int64_t count, const PackedWeight &weight, Value panelNumber, Value k0,
@@ -85,6 +85,8 @@ private:
   Value x, y;
   /// Dots of bf16 pairs instead of f32 multiply-adds.
   bool dot = false;
+  /// Rows of x are widened by the register tile, not once for all panels.
+  bool widenTiles = false;
   /// Scratch: the widened panel (`[k][column]`, or pairs of k), the sums of all panels, rows of x as f32. The first and
   /// the last only where something is widened.
   Value panel, sums, wideInput;
@@ -105,18 +107,23 @@ SmallVector<Value> Gemm::place(Value row, Value column) {
   return {row, column};
 }
 
-void Gemm::widenInput(const Rows &rows, Value k0, Value width) {
+/// `inputRows` in f32, from row `to` of wideInput on.
+void Gemm::widenInput(ArrayRef<Value> inputRows, Value to, Value k0, Value width) {
   auto wide = lanes(getF32Type()), narrow = lanes(getBF16Type());
-  loop(index(0), rows.count, 1, [&](Value m) {
-    Value row = rows.input(m), whole = mul(div(width, 16), 16);
-    loop(index(0), whole, 16, [&](Value k) {
+  Value whole = mul(div(width, 16), 16);
+  loop(index(0), whole, 16, [&](Value k) {
+    for (auto [m, row] : llvm::enumerate(inputRows)) {
       Value part = vector::LoadOp::create(*this, narrow, x, place(row, add(k0, k)));
-      vector::StoreOp::create(*this, arith::ExtFOp::create(*this, wide, part), wideInput, ValueRange{m, k});
-    });
-    loop(whole, width, 1, [&](Value k) {
+      vector::StoreOp::create(*this, arith::ExtFOp::create(*this, wide, part), wideInput,
+                              ValueRange{add(to, m), k});
+    }
+  });
+  loop(whole, width, 1, [&](Value k) {
+    for (auto [m, row] : llvm::enumerate(inputRows)) {
       Value number = memref::LoadOp::create(*this, x, place(row, add(k0, k)));
-      memref::StoreOp::create(*this, arith::ExtFOp::create(*this, getF32Type(), number), wideInput, ValueRange{m, k});
-    });
+      memref::StoreOp::create(*this, arith::ExtFOp::create(*this, getF32Type(), number), wideInput,
+                              ValueRange{add(to, m), k});
+    }
   });
 }
 
@@ -164,12 +171,14 @@ void Gemm::tile(const Rows &rows, Value first, int64_t count, const PackedWeight
   SmallVector<SmallVector<Value>> places;
   for (int64_t m = 0; m < count; ++m) {
     Value row = add(first, m);
-    inputRows.push_back(wideInput ? row : rows.input(row));
+    inputRows.push_back(rows.input(row));
     for (int64_t g = 0; g < groups; ++g) {
       places.push_back({panelNumber, row, index(16 * g)});
       accumulators.push_back(vector::LoadOp::create(*this, sumType, sums, places.back()));
     }
   }
+  if (widenTiles)
+    widenInput(inputRows, index(0), k0, width);
   auto loop = scf::ForOp::create(*this, index(0), div(width, perStep), index(1), accumulators);
   {
     OpBuilder::InsertionGuard guard(*this);
@@ -193,8 +202,9 @@ void Gemm::tile(const Rows &rows, Value first, int64_t count, const PackedWeight
         Value dword = vector::ExtractOp::create(*this, asType(pair, lanes(getI32Type(), 1)), 0);
         number = asType(vector::BroadcastOp::create(*this, dwords, dword), pairs);
       } else {
-        Value scalar = wideInput ? memref::LoadOp::create(*this, wideInput, ValueRange{inputRows[m], k}).getResult()
-                                 : memref::LoadOp::create(*this, x, place(inputRows[m], add(k0, k))).getResult();
+        auto places = wideInput ? SmallVector<Value>{widenTiles ? index(m) : add(first, m), k}
+                                : place(inputRows[m], add(k0, k));
+        Value scalar = memref::LoadOp::create(*this, wideInput ? wideInput : x, places);
         number = vector::BroadcastOp::create(*this, sumType, scalar);
       }
       for (int64_t g = 0; g < groups; ++g) {
@@ -272,8 +282,8 @@ void Gemm::product(const Rows &rows, const PackedWeight &weight) {
   });
   loop(none, inner, blocking.inner, [&](Value k0) {
     Value width = min(index(blocking.inner), sub(inner, k0));
-    if (wideInput)
-      widenInput(rows, k0, width);
+    if (wideInput && !widenTiles)
+      loop(none, rows.count, 1, [&](Value m) { widenInput(rows.input(m), m, k0, width); });
     loop(none, index(panels), 1, [&](Value panelNumber) {
       if (panel)
         widenPanel(weight, mul(panelNumber, blocking.tileGroups), k0, width);
@@ -287,8 +297,8 @@ void Gemm::product(const Rows &rows, const PackedWeight &weight) {
 constexpr int64_t kManyRows = 64;
 
 /// Reads operands, chooses sizes and makes the scratch. `most` is the largest number of rows that share a weight, `rows`
-/// a usual one.
-void Gemm::prepare(int64_t most, int64_t rows) {
+/// a usual one; `isTable` says whether the weight is a table of experts.
+void Gemm::prepare(int64_t most, int64_t rows, bool isTable) {
   x = op.getInputs()[0];
   y = op.getOutputs()[0];
   auto type = cast<MemRefType>(op.getInputs()[1].getType());
@@ -301,11 +311,15 @@ void Gemm::prepare(int64_t most, int64_t rows) {
   blocking = target.has("avx512f") ? Blocking{6, 4, 1024, 512} : Blocking{target.has("avx2") ? 6 : 3, 1, 1024, 512};
   // Stored f32 is not rounded to bf16.
   dot = narrow && format != Format::F32 && target.has("avx512bf16") && target.has("fast-bf16-dot");
-  // Widened rows share the second-level cache with the panel: fewer rows at a time then, not a short block, since sums are
-  // read and written for each.
-  if (narrow && !dot) {
-    blocking.rows = 256;
+  // The rows of a register tile are widened in the first-level cache. With several panels it is better to widen once;
+  // then all rows share the second-level cache with the panel: fewer rows at a time, not a short block, since sums are
+  // read and written for each. The rows of an expert are too few for that.
+  bool widened = narrow && !dot;
+  if (widened) {
+    widenTiles = isTable || groups <= blocking.tileGroups;
     blocking.inner = 512;
+    if (!widenTiles)
+      blocking.rows = 256;
   }
   // With few rows the panel's own way counts, which is short in the first-level cache.
   if (rows < kManyRows)
@@ -317,14 +331,14 @@ void Gemm::prepare(int64_t most, int64_t rows) {
   int64_t columns = 16 * blocking.tileGroups;
   if (format != (dot ? Format::BF16 : Format::F32))
     panel = dot ? scratch({blocking.inner / 2, 2 * columns}, getBF16Type()) : scratch({blocking.inner, columns}, getF32Type());
-  if (narrow && !dot)
-    wideInput = scratch({blocking.rows, blocking.inner}, getF32Type());
+  if (widened)
+    wideInput = scratch({widenTiles ? blocking.tileRows : blocking.rows, blocking.inner}, getF32Type());
   sums = scratch({groups / blocking.tileGroups, blocking.rows, columns}, getF32Type());
 }
 
 void Gemm::linear() {
   int64_t rows = cast<MemRefType>(op.getInputs()[0].getType()).getDimSize(0);
-  prepare(rows, rows);
+  prepare(rows, rows, /*isTable=*/false);
   bool scaled = op.getInputs().size() > 2;
   // A tile of a product with groups has one of them in front.
   auto part = [&](Value operand) {
@@ -344,7 +358,7 @@ void Gemm::linear() {
 void Gemm::grouped() {
   ValueRange inputs = op.getInputs();
   int64_t pairs = cast<MemRefType>(op.getOutputs()[0].getType()).getDimSize(0);
-  prepare(pairs, pairs / cast<MemRefType>(inputs[1].getType()).getDimSize(0));
+  prepare(pairs, pairs / cast<MemRefType>(inputs[1].getType()).getDimSize(0), /*isTable=*/true);
   bool scaled = PackedWeight::hasScale(cast<MemRefType>(inputs[1].getType()));
   Value experts = inputs[scaled ? 3 : 2], offsets = inputs[scaled ? 4 : 3];
   ValueRange list = inputs.drop_front(scaled ? 5 : 4);

@@ -703,4 +703,14 @@ TEST(Files, PagesStartZeroAndClear) {
   EXPECT_EQ(Pages::allocate(0, "none")->data(), nullptr);
 }
 
+TEST(Files, PopulatedPagesKeepWhatIsThere) {
+  auto pages = Pages::allocate(100000, "test");
+  ASSERT_TRUE(pages);
+  populatePages(pages->data() + 5000, 0);
+  pages->data()[9000] = std::byte(7);
+  populatePages(pages->data() + 5000, 50000);
+  for (int i = 0; i != 100000; ++i)
+    ASSERT_EQ(pages->data()[i], std::byte(i == 9000 ? 7 : 0)) << i;
+}
+
 } // namespace

@@ -2,7 +2,7 @@
 // Packing weights, against this machine's copy bandwidth (share_of_copy; the probe runs first, in the same process).
 // Every byte counts once. "resident" packs memory into memory that is there already; "load" is what v4-run does: from a
 // mapped file in the page cache into memory that the system has yet to give; "load_as_stored" does the same without a
-// permutation and shows what the system's part is.
+// permutation; "memory_alone" only takes the memory from the system.
 #include "runtime/Mover.h"
 #include "tools/Probe.h"
 
@@ -78,6 +78,27 @@ void load(benchmark::State &state, const MappedFile *file, const Rows16 &layout)
   report(state);
 }
 
+void takeMemory(benchmark::State &state) {
+  ThreadPool pool;
+  Status status = pool.start(ThreadPool::available());
+  constexpr uint64_t pieceBytes = uint64_t(2) << 20;
+  auto take = [](void *const *bindings, uint32_t workgroup) {
+    populatePages(static_cast<std::byte *>(bindings[0]) + workgroup * pieceBytes, pieceBytes);
+  };
+  for (auto _ : state) {
+    Expected<Pages> to = Pages::allocate(totalBytes, "destination");
+    if (!to || !status.ok())
+      return state.SkipWithError("no memory or threads");
+    useHugePages(to->data(), to->size());
+    void *binding = to->data();
+    pool.run(take, &binding, totalBytes / pieceBytes);
+    state.PauseTiming();
+    *to = Pages();
+    state.ResumeTiming();
+  }
+  report(state);
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -98,6 +119,7 @@ int main(int argc, char **argv) {
     benchmark::RegisterBenchmark(concat("load/", name).c_str(), load, &*file, layoutOf(rowBytes, unit))->UseRealTime();
   }
   benchmark::RegisterBenchmark("load_as_stored", load, &*file, Rows16())->UseRealTime();
+  benchmark::RegisterBenchmark("memory_alone", takeMemory)->UseRealTime();
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }
