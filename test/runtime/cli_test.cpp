@@ -553,7 +553,8 @@ TEST_F(CliTest, UsageErrors) {
       {{module, weights, "--tokens=1", "--generate=-1"}, "--generate=-1"},
       {{module, weights, "--tokens=1", "--device=gpu"},
        "unknown value 'gpu' for --device; did you mean 'cpu'? (accepted: cpu, cuda, cuda:N, emu)"},
-      {{module, weights, "--tokens=1", "--device=cuda", "--emu-order=1"}, "--emu-order has no effect without --device=emu"},
+      {{module, weights, "--tokens=1", "--device=cuda", "--emu-order=1"},
+       "--emu-order has no effect without --device=emu"},
       {{module, weights, "--tokens=1", "--temperature=-1"}, "--temperature=-1"},
       {{module, weights, "--tokens=1", "--temperature=nan"}, "--temperature=nan"},
       {{module, weights, "--tokens=1", "--temperature=1", "--top-p=0"}, "--top-p=0"},
@@ -583,13 +584,56 @@ TEST_F(CliTest, UsageErrors) {
   EXPECT_LE(std::count(help.out.begin(), help.out.end(), '\n'), 80);
 }
 
-/// What --device=cuda says where there is no driver, or one that is too old. The system's own driver, if it has one, is not
-/// found: a broken one stands before it.
+/// The tools find the libcuda.so.1 of a folder.
+struct DriverPath {
+  explicit DriverPath(const std::string &path) { ::setenv("LD_LIBRARY_PATH", path.c_str(), 1); }
+  ~DriverPath() { ::unsetenv("LD_LIBRARY_PATH"); }
+};
+
+/// On the fake driver (fake-cuda/FakeCuda.h).
+TEST_F(CliTest, RunsOnAGpu) {
+  // The CPU has a parameter of its own, as for a layout of its own: it stays behind.
+  auto tree = toyModule({.gpu = true});
+  auto own = std::make_unique<fbs::ParameterT>(*tree->parameters[4]);
+  own->name = "head_of_cpu";
+  tree->parameters.push_back(std::move(own));
+  for (auto &entry : tree->targets[0]->entries)
+    for (auto &launch : entry->launches)
+      for (fbs::Binding &binding : launch->bindings)
+        if (binding.kind() == fbs::BindingKind::Parameter && binding.index() == 4)
+          binding = fbs::Binding(binding.offset(), binding.bytes(), 5, binding.kind());
+  writeText(module, moduleBytes(*tree));
+
+  DriverPath path(V4_FAKE_CUDA);
+  ::setenv("V4_FAKE_CUDA_KERNELS", module.c_str(), 1);
+  std::vector<int32_t> prompt = randomTokens(5, 11);
+  std::string expected = "tokens:";
+  for (int32_t token : continuation(prompt, 4))
+    expected += " " + std::to_string(token);
+  std::vector<std::string> arguments = {tokenList(prompt), "--generate=4", "--profile", "--trace=" + (dir / "t.json")};
+  EXPECT_EQ(toy(arguments).out.find(expected + "\n"), 0u);
+  arguments.push_back("--device=cuda");
+  Outcome outcome = toy(arguments);
+  EXPECT_EQ(outcome.exit, 0) << outcome.err;
+  EXPECT_EQ(outcome.out.find(expected + "\n"), 0u) << outcome.out;
+  EXPECT_NE(outcome.err.find("device: GPU 0 (Fake GPU, compute capability 9.0, driver CUDA 13.0)\n"),
+            std::string::npos);
+  // embed, experts, stacked, bias and head, and an offset of 8 bytes for each of the eight experts.
+  EXPECT_NE(outcome.err.find("\nweights: 2384 bytes\n"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.out.find("toy_mix_1 "), std::string::npos) << outcome.out;
+  // One event for every launch, whether it ran by itself or in a graph: two of prefill and four of decode, with MTP.
+  Expected<json::Value> trace = json::parseFile(dir / "t.json");
+  ASSERT_TRUE(trace) << trace.takeStatus().message();
+  size_t mixes = 0;
+  for (const json::Value &event : trace->find("traceEvents")->elements)
+    mixes += event.find("name")->string == "layers.0.mix" && event.find("dur")->real >= 0;
+  EXPECT_EQ(mixes, 6u);
+  ::unsetenv("V4_FAKE_CUDA_KERNELS");
+}
+
+/// What --device=cuda says where there is no driver, or one that is too old. The system's own driver, if it has one, is
+/// not found: a broken one stands before it.
 TEST_F(CliTest, DriversThatDoNotServe) {
-  struct Path {
-    explicit Path(const std::string &path) { ::setenv("LD_LIBRARY_PATH", path.c_str(), 1); }
-    ~Path() { ::unsetenv("LD_LIBRARY_PATH"); }
-  };
   expectExit(toy({"--tokens=1", "--device=cuda"}), 1,
              "the module has no code for device 'cuda' (it has: cpu); compile it with --target=nvptx");
   auto gpu = toyModule();
@@ -605,7 +649,7 @@ TEST_F(CliTest, DriversThatDoNotServe) {
     expectExit(toy({"--tokens=1", name}), 2, "is unknown (accepted: cpu, cuda, cuda:N, emu)");
   writeText(dir / "libcuda.so.1", "no library");
   auto fails = [&](const std::string &path, const std::string &text) {
-    Path scope(path);
+    DriverPath scope(path);
     for (const char *device : {"--device=cuda", "--device=cuda:1"}) {
       expectExit(toy({"--tokens=1", device, "--save-state=" + (dir / "state")}), 3, text);
       expectExit(runTool(V4_BENCH, {module, "--random-weights=1", device}), 3, text);
@@ -969,6 +1013,30 @@ TEST_F(BenchTest, ChecksBounds) {
   expectExit(runTool(V4_BENCH, {module, "--random-weights=1", "--check=" + file}), 1, "v4-bench-bounds");
   writeText(file, "{");
   expectExit(runTool(V4_BENCH, {module, "--random-weights=1", "--check=" + file}), 1, file);
+}
+
+/// On the fake driver: what is measured of a GPU, and what is not.
+TEST_F(BenchTest, MeasuresAGpu) {
+  writeText(module, moduleBytes(*toyModule({.gpu = true})));
+  DriverPath path(V4_FAKE_CUDA);
+  ::setenv("V4_FAKE_CUDA_KERNELS", module.c_str(), 1);
+  std::string bounds = dir / "bounds.json";
+  writeText(bounds, R"({"schema": "v4-bench-bounds", "schema_version": 1, "least": {"decode.share_of_peak": 1e-9}})");
+  Outcome outcome = runTool(V4_BENCH, {module, "--random-weights=1", "--contexts=20", "--entries=decode",
+                                       "--device=cuda:0", "--json", "--check=" + bounds});
+  ::unsetenv("V4_FAKE_CUDA_KERNELS");
+  EXPECT_EQ(outcome.exit, 4) << outcome.err; // no peak of arithmetic is known
+  auto root = json::parse(outcome.out);
+  ASSERT_TRUE(root) << outcome.out;
+  const json::Value &machine = *root->find("machine");
+  EXPECT_EQ(machine.find("gpu")->string, "GPU 0 (Fake GPU, compute capability 9.0, driver CUDA 13.0)");
+  EXPECT_GT(machine.find("read_bytes_per_second")->real, 0);
+  EXPECT_EQ(machine.find("cpu"), nullptr);
+  const json::Value &entry = root->find("entries")->elements[0];
+  EXPECT_GT(entry.find("share_of_read")->real, 0);
+  EXPECT_EQ(entry.find("share_of_peak"), nullptr);
+  EXPECT_EQ(entry.find("fp32_flops"), nullptr);
+  EXPECT_GT(entry.find("kernels")->elements[0].find("seconds")->real, 0);
 }
 
 TEST_F(BenchTest, MistakesAreNamed) {
