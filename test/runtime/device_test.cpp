@@ -156,7 +156,8 @@ TEST_P(DeviceTest, UploadsOfAnySizeArriveAndAreReported) {
   size_t place = 0;
   for (const std::string &text : texts) {
     places.push_back(place);
-    transfers.push_back({reinterpret_cast<const std::byte *>(text.data()), memory->data() + place, text.size(), Rows16(), nullptr});
+    transfers.push_back(
+        {reinterpret_cast<const std::byte *>(text.data()), memory->data() + place, text.size(), Rows16(), nullptr});
     place += (text.size() + 63) / 64 * 64;
   }
   for (uint32_t threads : {1u, 3u}) {
@@ -361,8 +362,9 @@ protected:
     (void)(ok("module", v4_module_load_memory(moduleData.data(), moduleData.size(), &options, &module)) &&
            ok("weights", v4_weights_load(module, checkpoint.c_str(), nullptr, &weights)) &&
            ok("session", v4_session_create(module, weights, nullptr, &session)) && append("prefill", 0, 11) &&
-           append("decode", 11, 1) && append("decode", 12, 1) && ok("save", v4_session_save(session, 1, statePath.c_str())) &&
-           append("decode", 13, 1) && ok("load", v4_session_load(session, 1, statePath.c_str())) && append("decode", 13, 1) &&
+           append("decode", 11, 1) && append("decode", 12, 1) &&
+           ok("save", v4_session_save(session, 1, statePath.c_str())) && append("decode", 13, 1) &&
+           ok("load", v4_session_load(session, 1, statePath.c_str())) && append("decode", 13, 1) &&
            ok("reset", v4_session_reset(session, 1)));
     v4_session_free(session);
     v4_weights_free(weights);
@@ -395,7 +397,8 @@ TEST_F(SessionsTest, EveryDeviceGivesTheSame) {
   EXPECT_GT(counters().graph_launches, 0u);
 }
 
-/// Every call of a whole session fails once, with an error that passes, one that ends the context, one that ends the device.
+/// Every call of a whole session fails once, with an error that passes, one that ends the context, one that ends the
+/// device.
 class EveryCallTest : public SessionsTest, public testing::WithParamInterface<int> {};
 INSTANTIATE_TEST_SUITE_P(Codes, EveryCallTest, testing::Values(2, 719, 999));
 
@@ -414,7 +417,8 @@ TEST_P(EveryCallTest, FailsWithAStatusAndLeavesNothing) {
     if (result.code != V4_OK) {
       ++failures;
       EXPECT_EQ(result.code, V4_ENVIRONMENT) << result.step << ": " << result.message;
-      bool names = result.message.find("GPU") != std::string::npos || result.message.find("NVIDIA driver") != std::string::npos;
+      bool names =
+          result.message.find("GPU") != std::string::npos || result.message.find("NVIDIA driver") != std::string::npos;
       EXPECT_TRUE(names) << result.step << ": " << result.message;
       EXPECT_NE(result.message.find("; "), std::string::npos) << "no remedy: " << result.step << ": " << result.message;
       bool saved = result.step == "load" || result.step == "reset" || result.logits.size() >= 3;

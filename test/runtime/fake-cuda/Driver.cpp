@@ -17,7 +17,8 @@
 #include <sys/mman.h>
 #include <time.h>
 
-// Declared apart from runtime/CudaDriver.h, after the documentation of the driver: an error there must not be right here.
+// Declared apart from runtime/CudaDriver.h, after the documentation of the driver: an error there must not be right
+// here.
 using CUresult = int;
 using CUdeviceptr = unsigned long long;
 
@@ -25,17 +26,37 @@ namespace v4::fake {
 namespace {
 
 enum : int {
-  success = 0, invalidValue = 1, outOfMemory = 2, notInitialized = 3, noDevice = 100, invalidDevice = 101, invalidContext = 201,
-  eccUncorrectable = 214, invalidHandle = 400, illegalState = 401, notFound = 500, notReady = 600, illegalAddress = 700,
-  outOfResources = 701, launchTimeout = 702, hardwareStack = 714, launchFailed = 719, notSupported = 801, captureUnsupported = 900,
-  captureInvalidated = 901, capturedEvent = 907, unknown = 999
+  success = 0,
+  invalidValue = 1,
+  outOfMemory = 2,
+  notInitialized = 3,
+  noDevice = 100,
+  invalidDevice = 101,
+  invalidContext = 201,
+  eccUncorrectable = 214,
+  invalidHandle = 400,
+  illegalState = 401,
+  notFound = 500,
+  notReady = 600,
+  illegalAddress = 700,
+  outOfResources = 701,
+  launchTimeout = 702,
+  hardwareStack = 714,
+  launchFailed = 719,
+  notSupported = 801,
+  captureUnsupported = 900,
+  captureInvalidated = 901,
+  capturedEvent = 907,
+  unknown = 999
 };
 
 /// Codes after which every call of the context fails, and those after which the device is gone.
 bool sticksToContext(int code) {
   return code == illegalAddress || code == launchTimeout || (code >= hardwareStack && code <= launchFailed);
 }
-bool sticksToDevice(int code) { return code == eccUncorrectable || code == unknown; }
+bool sticksToDevice(int code) {
+  return code == eccUncorrectable || code == unknown;
+}
 
 struct Context;
 /// What a handle points to. Dead ones stay until the reset, so that a stale handle is known as such.
@@ -222,8 +243,9 @@ void fail(Context &context, int code) {
 
 enum Needs { Nothing = 0, Initialized = 1, CurrentContext = 2, Releases = 4, Unsafe = 8 };
 
-/// One driver call: counted, made to fail where the test wants it, with the checks that all share. `stop`: return `result` at once. A
-/// call that releases does so although it fails: the driver reports errors of earlier work from there.
+/// One driver call: counted, made to fail where the test wants it, with the checks that all share. `stop`: return
+/// `result` at once. A call that releases does so although it fails: the driver reports errors of earlier work from
+/// there.
 struct Call {
   Call(const char *name, int needs) : guard(state().lock), name(name) {
     State &s = state();
@@ -248,7 +270,8 @@ struct Call {
     bool dead = (needs & CurrentContext) && (!current || !current->alive);
     if (result == success && (needs & Unsafe))
       for (auto &[handle, object] : s.objects)
-        if (auto *stream = dynamic_cast<Stream *>(object.get()); stream && stream->alive && stream->capture == Stream::Active) {
+        if (auto *stream = dynamic_cast<Stream *>(object.get());
+            stream && stream->alive && stream->capture == Stream::Active) {
           stream->capture = Stream::Invalid;
           result = captureUnsupported;
           complain("%s while a stream is captured", name);
@@ -379,7 +402,8 @@ std::byte *translate(const char *who, uint64_t address, uint64_t bytes, uint64_t
   uint64_t offset = 0;
   Allocation *found = find(state().allocations, address, bytes, &offset);
   if (!found || !found->alive) {
-    complain("%s: %llu bytes at %#llx are %s", who, static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(address),
+    complain("%s: %llu bytes at %#llx are %s", who, static_cast<unsigned long long>(bytes),
+             static_cast<unsigned long long>(address),
              found ? "freed memory of the device" : "no memory of the device");
     return nullptr;
   }
@@ -534,8 +558,8 @@ int checkLaunch(const Function &function, const uint32_t *grid, const uint32_t *
   return success;
 }
 
-int launch(Call &call, void *handle, const uint32_t *grid, const uint32_t *block, uint32_t sharedBytes, void *streamHandle,
-           void **kernelParameters, void **extra) {
+int launch(Call &call, void *handle, const uint32_t *grid, const uint32_t *block, uint32_t sharedBytes,
+           void *streamHandle, void **kernelParameters, void **extra) {
   auto *function = call.get<Function>(handle);
   auto *stream = function ? call.get<Stream>(streamHandle) : nullptr;
   if (!stream)
@@ -598,8 +622,8 @@ void close(Context &context) {
       }
   for (auto &[handle, object] : s.objects)
     if (object->alive && object->context == &context && !dynamic_cast<Function *>(object.get())) {
-      const char *kind = dynamic_cast<Stream *>(object.get()) ? "stream"
-                         : dynamic_cast<Event *>(object.get()) ? "event"
+      const char *kind = dynamic_cast<Stream *>(object.get())   ? "stream"
+                         : dynamic_cast<Event *>(object.get())  ? "event"
                          : dynamic_cast<Module *>(object.get()) ? "module"
                                                                 : "graph";
       complain("leak: a %s", kind);
@@ -841,7 +865,8 @@ V4_DRIVER cuMemAlloc_v2(CUdeviceptr *pointer, size_t bytes) {
   if (bytes > s.memory - s.counters.live_bytes)
     return outOfMemory;
   if (!s.space)
-    s.space = static_cast<std::byte *>(::mmap(nullptr, spaceBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    s.space = static_cast<std::byte *>(
+        ::mmap(nullptr, spaceBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   uint64_t place = (bytes + 2 * page - 1) / page * page; // and a page that nobody has
   std::byte *host = s.space != MAP_FAILED && place <= spaceBytes - s.spaceUsed ? map(bytes) : nullptr;
   if (!host)
@@ -863,7 +888,8 @@ V4_DRIVER cuMemFree_v2(CUdeviceptr pointer) {
     return call.result;
   auto found = s.allocations.find(pointer);
   if (found == s.allocations.end() || !found->second.alive || found->second.context != current) {
-    complain("cuMemFree_v2: %#llx is %s", pointer, found == s.allocations.end() ? "no allocation" : "freed, or of another context");
+    complain("cuMemFree_v2: %#llx is %s", pointer,
+             found == s.allocations.end() ? "no allocation" : "freed, or of another context");
     return call.with(invalidValue);
   }
   int earlier = drainAll(*current);
@@ -1226,8 +1252,9 @@ V4_DRIVER cuFuncSetAttribute(void *handle, int attribute, int value) {
   return success;
 }
 
-V4_DRIVER cuLaunchKernel(void *function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned blockY,
-                         unsigned blockZ, unsigned sharedBytes, void *stream, void **parameters, void **extra) {
+V4_DRIVER cuLaunchKernel(void *function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX,
+                         unsigned blockY, unsigned blockZ, unsigned sharedBytes, void *stream, void **parameters,
+                         void **extra) {
   Call call("cuLaunchKernel", Initialized | CurrentContext);
   const uint32_t grid[] = {gridX, gridY, gridZ}, block[] = {blockX, blockY, blockZ};
   return call.stop ? call.result : launch(call, function, grid, block, sharedBytes, stream, parameters, extra);

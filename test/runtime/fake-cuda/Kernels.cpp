@@ -18,7 +18,8 @@ namespace {
 
 enum { invalidImage = 200, noBinary = 209, invalidPtx = 218, unsupportedVersion = 222 };
 
-/// The CUDA version, as cuDriverGetVersion has it, that came with a PTX version: 8.0 with 12.0, 8.8 with 12.9, 9.0 with 13.0.
+/// The CUDA version, as cuDriverGetVersion has it, that came with a PTX version: 8.0 with 12.0, 8.8 with 12.9, 9.0
+/// with 13.0.
 int cudaOfPtx(int major, int minor) {
   if (major >= 9)
     return (major + 4) * 1000 + minor * 10;
@@ -64,12 +65,14 @@ LoadedImage readPtx(const char *text, int major, int minor, int driver) {
         return fail(invalidPtx, "ptxas application ptx input, line 1; fatal : invalid .version");
       version = true;
       if (cudaOfPtx(ptxMajor, ptxMinor) > driver)
-        return fail(unsupportedVersion, concat("ptxas application ptx input, line 1; fatal : Unsupported .version ", second));
+        return fail(unsupportedVersion,
+                    concat("ptxas application ptx input, line 1; fatal : Unsupported .version ", second));
     } else if (first == ".target") {
       target = second.substr(0, second.find(','));
       if (!runs(target, true, major, minor))
         return fail(target.back() == 'a' ? noBinary : invalidPtx,
-                    concat("ptxas fatal : SM version specified by .target (", target, ") does not fit the device (sm_", major, minor, ")"));
+                    concat("ptxas fatal : SM version specified by .target (", target, ") does not fit the device (sm_",
+                           major, minor, ")"));
     } else if (first == ".visible" && second == ".entry") {
       std::string name = third.substr(0, third.find_first_of("( \t"));
       kernel = &out.kernels[name];

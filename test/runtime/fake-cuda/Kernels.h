@@ -16,10 +16,10 @@ namespace v4::fake {
 
 struct Kernel {
   std::string name;
-  uint32_t parameters = 0;       // pointers; every kernel of v4c has nothing else
-  bool parametersKnown = false;  // PTX says it
-  uint32_t block[3] = {};        // required; zeros: any
-  uint32_t sharedBytes = 0;      // static
+  uint32_t parameters = 0;      // pointers; every kernel of v4c has nothing else
+  bool parametersKnown = false; // PTX says it
+  uint32_t block[3] = {};       // required; zeros: any
+  uint32_t sharedBytes = 0;     // static
   v4_emu_entry code = nullptr;
 };
 
@@ -29,7 +29,8 @@ struct LoadedImage {
   int result = 0;    // CUresult
 };
 
-/// Reads PTX text (ends in NUL) or a cubin as the driver of a device of capability `major`.`minor` does; `driver` is its version.
+/// Reads PTX text (ends in NUL) or a cubin as the driver of a device of capability `major`.`minor` does; `driver` is
+/// its version.
 LoadedImage readImage(const void *image, int major, int minor, int driver);
 
 /// The host code of kernels: of the target emu:CHIP of a module file, or an image of its own (emu-compile).
