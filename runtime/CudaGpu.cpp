@@ -122,7 +122,7 @@ Expected<OwnedHostMemory> Gpu::allocateHost(uint64_t bytes, std::string_view wha
 
 std::optional<uint64_t> Gpu::freeMemory() const {
   size_t free = 0, total = 0;
-  if (driver->contextSetCurrent(context) != success || driver->memGetInfo(&free, &total) != success)
+  if (!context || driver->contextSetCurrent(context) != success || driver->memGetInfo(&free, &total) != success)
     return std::nullopt;
   return free;
 }

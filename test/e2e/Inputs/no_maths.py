@@ -24,7 +24,8 @@ maths = {name for name in imports
 assert maths <= {"exp"}, f"libv4 imports maths: {sorted(maths)}"
 assert not [name for name in imports if "llvm" in name or "mlir" in name], "libv4 links LLVM"
 
-# Where floats are multiplied: sampling, random weights, packed rows of caches in state files, and sizes of hash tables in the standard library.
+# Where floats are multiplied: sampling, random weights, packed rows of caches in state files, times that a driver gives in
+# milliseconds, and sizes of hash tables in the standard library.
 multiply = re.compile(r"v?(?:fn?m(?:add|sub)\d*|mul|dp)[sp][sd]$")
 function, found = None, set()
 for line in output("llvm-objdump", "-d", "-C", "--no-show-raw-insn", library).splitlines():
@@ -32,7 +33,8 @@ for line in output("llvm-objdump", "-d", "-C", "--no-show-raw-insn", library).sp
         function = match[1]
     elif (match := re.match(r"\s*[0-9a-f]+:\s+(\S+)", line)) and multiply.match(match[1]):
         found.add(function)
-allowed = re.compile(r"(v4::Sampler::|v4_sampler_|v4::RandomTensor::|v4::StateRows::|v4::\(anonymous namespace\)::makeFp8Codes|std::|.*std::__detail)")
+allowed = re.compile(r"(v4::Sampler::|v4_sampler_|v4::RandomTensor::|v4::StateRows::|v4::cuda::Gpu::between\(|"
+                     r"v4::\(anonymous namespace\)::makeFp8Codes|std::|.*std::__detail)")
 foreign = [name for name in found if not allowed.match(name)]
 assert not foreign, f"float products in {foreign}"
 
