@@ -156,8 +156,10 @@ Status Cuda::load(const fbs::Module &module, uint32_t ordinal) {
   kernels.resize(selected->kernels() ? selected->kernels()->size() : 0);
   for (uint32_t i = 0; i != kernels.size(); ++i) {
     const fbs::Kernel &kernel = *selected->kernels()->Get(i);
-    for (const fbs::Phase *phase : *kernel.phases())
+    for (const fbs::Phase *phase : *kernel.phases()) {
+      V4_RETURN_IF_ERROR(requirePlainLaunch(kernel, *phase, "cuda"));
       V4_RETURN_IF_ERROR(addPhase(kernels[i], *phase, kernel.name()->string_view()));
+    }
   }
   return {};
 }
@@ -214,31 +216,21 @@ Status Cuda::loadImage(const fbs::Image &image, OwnedModule &out) const {
   bool ptx = image.kind() == fbs::ImageKind::Ptx;
   // Text for the driver ends in a NUL.
   std::string code(reinterpret_cast<const char *>(image.data()->data()), image.data()->size());
-  std::string log(8192, '\0');
-  cuda::JitOption jitOptions[] = {cuda::jitErrorLogBuffer, cuda::jitErrorLogBufferSizeBytes};
-  void *values[] = {log.data(), reinterpret_cast<void *>(log.size() - 1)};
-  Result result = gpu.driver->moduleLoadData(out.out(*gpu.driver), code.c_str(), ptx ? 2 : 0, jitOptions, values);
+  std::string log;
+  Result result = gpu.loadCode(code.c_str(), ptx, out, log);
   if (result == cuda::success)
     return {};
-  *out.out(*gpu.driver) = nullptr;
   if (result == cuda::errorOutOfMemory)
     return gpu.checkMemory(result, code.size(), "the module's code");
   if (result == cuda::errorUnsupportedPtxVersion)
     return environment("the driver of ", gpu.text, " is too old: the module is PTX ", ptxVersion(code),
                        ", which CUDA ", gpu.driverVersion, " does not know; install a newer driver");
-  log.resize(std::strlen(log.c_str()));
-  std::replace(log.begin(), log.end(), '\n', ' ');
   return gpu.check(result, concat("does not take the module's ", ptx ? "PTX " : "machine code",
                                   ptx ? ptxVersion(code) : std::string_view(), log.empty() ? "" : " (", log,
                                   log.empty() ? "" : ")"));
 }
 
 Status Cuda::addPhase(std::vector<Phase> &kernel, const fbs::Phase &phase, std::string_view name) const {
-  const fbs::Dim3 *cluster = phase.cluster();
-  bool isCluster = cluster && (cluster->x() != 1 || cluster->y() != 1 || cluster->z() != 1);
-  if (isCluster || phase.cooperative() || phase.programmatic())
-    return invalid("kernel '", name,
-                   "' wants a cluster, cooperative or programmatic launch, which device 'cuda' does not have");
   Phase added = {nullptr, &phase};
   Result result = cuda::errorNotFound;
   for (size_t i = 0; i != images.size() && result == cuda::errorNotFound; ++i)

@@ -3,6 +3,7 @@
 #include "runtime/FileIo.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace v4::cuda {
 namespace {
@@ -125,6 +126,18 @@ std::optional<uint64_t> Gpu::freeMemory() const {
   if (!context || driver->contextSetCurrent(context) != success || driver->memGetInfo(&free, &total) != success)
     return std::nullopt;
   return free;
+}
+
+Result Gpu::loadCode(const char *code, bool isPtx, OwnedModule &module, std::string &log) const {
+  log.assign(8192, '\0');
+  JitOption options[] = {jitErrorLogBuffer, jitErrorLogBufferSizeBytes};
+  void *values[] = {log.data(), reinterpret_cast<void *>(log.size() - 1)};
+  Result result = driver->moduleLoadData(module.out(*driver), code, isPtx ? 2 : 0, options, values);
+  if (result != success)
+    *module.out(*driver) = nullptr;
+  log.resize(std::strlen(log.c_str()));
+  std::replace(log.begin(), log.end(), '\n', ' ');
+  return result;
 }
 
 Status Gpu::makeEvent(OwnedEvent &event) const {

@@ -77,6 +77,8 @@ public:
   Expected<OwnedHostMemory> allocateHost(uint64_t bytes, std::string_view what) const;
   /// Nothing when the driver does not say.
   std::optional<uint64_t> freeMemory() const;
+  /// Gives code, PTX that ends in a NUL or machine code, to the driver. `log` is what its compiler says, on one line.
+  Result loadCode(const char *code, bool isPtx, OwnedModule &module, std::string &log) const;
   Status makeEvent(OwnedEvent &event) const;
   /// Nanoseconds between two events that have passed.
   Expected<uint64_t> between(const OwnedEvent &first, const OwnedEvent &last) const;

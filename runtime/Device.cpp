@@ -64,6 +64,15 @@ std::optional<uint32_t> gpuOrdinal(std::string_view name) {
   return ordinal;
 }
 
+Status requirePlainLaunch(const fbs::Kernel &kernel, const fbs::Phase &phase, std::string_view device) {
+  const fbs::Dim3 *cluster = phase.cluster();
+  bool isCluster = cluster && (cluster->x() != 1 || cluster->y() != 1 || cluster->z() != 1);
+  if (!isCluster && !phase.cooperative() && !phase.programmatic())
+    return {};
+  return invalid("kernel '", kernel.name()->string_view(),
+                 "' wants a cluster, cooperative or programmatic launch, which device '", device, "' does not have");
+}
+
 Expected<std::unique_ptr<Device>> openDevice(const fbs::Module &module, std::string_view name) {
   if (name == "cpu")
     return openCpu(module);

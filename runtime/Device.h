@@ -70,8 +70,8 @@ public:
   virtual ~Queue() = default;
 
   /// Copies the inputs to the device, runs every launch, copies the outputs to the host, and returns when all of it has
-  /// happened; a device that shares the host's memory has nothing to copy. `hooks` may be null. After a failure the memory that the program writes holds anything. The program stays
-  /// where it is, and alive, as long as the queue.
+  /// happened; a device that shares the host's memory has nothing to copy. `hooks` may be null. After a failure the memory
+  /// that the program writes holds anything. The program stays where it is, and alive, as long as the queue.
   virtual Status run(const Program &program, std::span<const Copy> inputs, std::span<const Copy> outputs,
                      const RunHooks *hooks) = 0;
 };
@@ -124,6 +124,10 @@ Expected<std::unique_ptr<Device>> openDevice(const fbs::Module &module, std::str
 
 /// The number of the GPU that the name of a device means: 1 for "cuda:1".
 std::optional<uint32_t> gpuOrdinal(std::string_view name);
+
+/// V4_INVALID when a phase of `kernel` wants a launch that the device called `device` does not have: a cluster, a
+/// cooperative or a programmatic one.
+Status requirePlainLaunch(const fbs::Kernel &kernel, const fbs::Phase &phase, std::string_view device);
 
 /// One per device, called by openDevice.
 Expected<std::unique_ptr<Device>> openCpu(const fbs::Module &module);

@@ -74,11 +74,7 @@ public:
     V4_RETURN_IF_ERROR(emulator.open());
     kernels.resize(selected->kernels() ? selected->kernels()->size() : 0);
     return forPhases([&](size_t kernel, const fbs::Phase &phase, void *address) -> Status {
-      const fbs::Dim3 *cluster = phase.cluster();
-      bool isCluster = cluster && (cluster->x() != 1 || cluster->y() != 1 || cluster->z() != 1);
-      if (isCluster || phase.cooperative() || phase.programmatic())
-        return invalid("kernel '", selected->kernels()->Get(kernel)->name()->string_view(),
-                       "' wants a cluster, cooperative or programmatic launch, which device 'emu' does not have");
+      V4_RETURN_IF_ERROR(requirePlainLaunch(*selected->kernels()->Get(kernel), phase, "emu"));
       kernels[kernel].push_back({reinterpret_cast<v4_emu_entry>(address), &phase});
       return {};
     });

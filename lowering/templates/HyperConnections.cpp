@@ -7,8 +7,6 @@
 using namespace mlir;
 using namespace mlir::v4;
 
-static int64_t sizeOf(Value memory, int64_t dim) { return cast<MemRefType>(memory.getType()).getDimSize(dim); }
-
 /// inputs: streams [1, n, d], fn [m, n*d], number of the part; output [1, 1, m + 1]: products with the rows of fn over
 /// the part's columns, and the sum of their squares. Attribute `columns`: columns of a part, which divide d.
 LogicalResult v4::expandHcMix(KernelOp op, const TemplateTarget &target) {

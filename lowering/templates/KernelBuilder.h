@@ -15,6 +15,14 @@
 
 namespace mlir::v4 {
 
+/// The type of a buffer that a kernel works on, and the size of one of its dimensions.
+inline MemRefType typeOf(Value memory) {
+  return cast<MemRefType>(memory.getType());
+}
+inline int64_t sizeOf(Value memory, int64_t dim) {
+  return typeOf(memory).getDimSize(dim);
+}
+
 /// Elements of a vector.
 constexpr int64_t kVector = 16;
 

@@ -242,8 +242,6 @@ void Candidates::write(State state, Value out) {
 // Kernels
 //===----------------------------------------------------------------------===//
 
-static int64_t sizeOf(Value memory, int64_t dim) { return cast<MemRefType>(memory.getType()).getDimSize(dim); }
-
 /// Columns 0 .. count-1, then -1.
 static void writeAll(KernelBuilder &b, Value count, Value out) {
   b.loop(b.index(0), b.index(sizeOf(out, 1)), 1, [&](Value i) {

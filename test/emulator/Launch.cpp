@@ -277,14 +277,10 @@ static Status launchOnCuda(const cuda::Gpu &gpu, const std::vector<char> &ptx, c
                            std::vector<std::vector<char>> &results, bool &faulted) {
   const cuda::Driver &driver = *gpu.driver;
   cuda::Stream stream = gpu.stream.get();
-  std::string text(ptx.begin(), ptx.end()), log(8192, '\0');
-  cuda::JitOption options[] = {cuda::jitErrorLogBuffer, cuda::jitErrorLogBufferSizeBytes};
-  void *values[] = {log.data(), reinterpret_cast<void *>(log.size() - 1)};
+  std::string text(ptx.begin(), ptx.end()), log;
   cuda::OwnedModule module;
-  cuda::Result loaded = driver.moduleLoadData(module.out(driver), text.c_str(), 2, options, values);
-  if (loaded != cuda::success)
-    *module.out(driver) = nullptr;
-  V4_RETURN_IF_ERROR(gpu.check(loaded, concat("does not take the PTX (", log.c_str(), ")")));
+  cuda::Result loaded = gpu.loadCode(text.c_str(), /*isPtx=*/true, module, log);
+  V4_RETURN_IF_ERROR(gpu.check(loaded, concat("does not take the PTX (", log, ")")));
   cuda::Function function = nullptr;
   V4_RETURN_IF_ERROR(gpu.check(driver.moduleGetFunction(&function, module.get(), launch.kernel.c_str()), "has no such kernel"));
   if (launch.shared)

@@ -17,10 +17,6 @@ using Pred = arith::CmpIPredicate;
 /// Threads of a block that appends many rows.
 constexpr int64_t kManyThreads = 512;
 
-static MemRefType typeOf(Value memory) {
-  return cast<MemRefType>(memory.getType());
-}
-
 bool v4::selectBlockAppend(Operation *tile, const GpuTarget &target) {
   if (!isa<WindowAppendOp, CacheAppendOp>(tile))
     return false;

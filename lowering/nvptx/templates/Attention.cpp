@@ -23,8 +23,6 @@ using Pred = arith::CmpIPredicate;
 /// Heads of a pass, one for each warp; keys of a set, two for each warp.
 constexpr int64_t kHeads = 8, kKeys = 16;
 
-static int64_t sizeOf(Value memory, int64_t dim) { return cast<MemRefType>(memory.getType()).getDimSize(dim); }
-
 namespace {
 class Attention : BlockBuilder {
 public:

@@ -17,10 +17,6 @@ using Pred = arith::CmpIPredicate;
 /// Most rows of an entry that one thread pools.
 constexpr int64_t kRowsOfThread = 16;
 
-static int64_t sizeOf(Value memory, int64_t dim) {
-  return cast<MemRefType>(memory.getType()).getDimSize(dim);
-}
-
 /// Whether all warps of a block share the rows of an entry.
 static bool isShared(int64_t ratio, int64_t halves) {
   return ratio * halves > kRowsOfThread;

@@ -20,10 +20,6 @@ constexpr int64_t kSteps = 4;
 /// Threads of a block of `hc_post`.
 constexpr int64_t kPostThreads = 128;
 
-static int64_t sizeOf(Value memory, int64_t dim) {
-  return cast<MemRefType>(memory.getType()).getDimSize(dim);
-}
-
 int64_t v4::mixColumns(int64_t streams, int64_t width) {
   // The normalisation works on a square of lanes, and its sums are exchanges between them.
   if (streams > 4 || !llvm::isPowerOf2_64(streams) || width % kLane)

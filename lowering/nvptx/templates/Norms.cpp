@@ -16,10 +16,6 @@ using Pred = arith::CmpIPredicate;
 /// Most elements of a row that a thread holds; elements of a block of `round_trip` in a lane.
 constexpr int64_t kHeld = 64, kMaxLane = 16;
 
-static MemRefType typeOf(Value memory) {
-  return cast<MemRefType>(memory.getType());
-}
-
 /// Rows of the leading dimensions.
 static int64_t rowsOf(ShapedType type) {
   return type.getNumElements() / type.getShape().back();

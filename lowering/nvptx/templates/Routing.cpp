@@ -21,10 +21,6 @@ constexpr int64_t kMaxExperts = 1024, kMaxChosen = kWarp;
 /// Most threads of `dispatch`, and most bytes of its counters.
 constexpr int64_t kDispatchThreads = 512, kCounterBytes = 32 << 10;
 
-static int64_t sizeOf(Value memory, int64_t dim) {
-  return cast<MemRefType>(memory.getType()).getDimSize(dim);
-}
-
 //===----------------------------------------------------------------------===//
 // The experts of a row
 //===----------------------------------------------------------------------===//
@@ -186,9 +182,8 @@ LogicalResult v4::expandBlockDispatch(KernelOp op, const GpuTarget &target) {
   Value below = b.lanesBelow();
   int64_t steps = llvm::divideCeil(count, warps * kWarp);
 
-  // 1. Every warp has consecutive pairs, 32 at a time. Lanes with the same expert, of those the ones below this one,
-  // and
-  //    whether the lane is the first of them.
+  // 1. Every warp has consecutive pairs, 32 at a time: how many lanes have the same expert, how many of those are below
+  //    this one, and whether it is the first.
   struct Pair {
     Value isThere, row, column, isActive, expert, number, rank, isFirst;
   };

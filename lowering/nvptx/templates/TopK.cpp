@@ -25,8 +25,6 @@ constexpr int64_t kCandidates = 2048;
 /// Keys of a set of index scores; keys and heads of a thread.
 constexpr int64_t kSet = 32, kPair = 2, kTile = 4;
 
-static int64_t sizeOf(Value memory, int64_t dim) { return cast<MemRefType>(memory.getType()).getDimSize(dim); }
-
 /// Room of the list, in candidates.
 static int64_t mostCandidates(int64_t k) {
   return llvm::alignTo(std::max(kCandidates, 2 * k + kRowThreads), kRowThreads);

@@ -70,8 +70,10 @@ counts, good = {}, True
 for name in SHORT if form == "short" else [*OWN, *OPS, *TEMPLATES]:
     kernel, words = prepare(name)
     each = 2 if form == "short" else 10 if name in LARGE else 0
-    run = subprocess.run(["emu-mutate", kernel, "-launch=" + words, "-equivalent=" + os.path.join(here, "mutants", name + ".txt"),
-                          "-scales=s", "-each=%d" % each], stdout=subprocess.PIPE, text=True)
+    reviewed = os.path.join(here, "mutants", name + ".txt")
+    equivalent = ["-equivalent=" + reviewed] if os.path.exists(reviewed) else []
+    run = subprocess.run(["emu-mutate", kernel, "-launch=" + words, "-scales=s", "-each=%d" % each, *equivalent],
+                         stdout=subprocess.PIPE, text=True)
     print(name + "\n" + run.stdout, flush=True)
     good &= run.returncode == 0
     counts[name] = {kind: (int(some), int(all_))
