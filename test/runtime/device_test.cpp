@@ -632,9 +632,26 @@ TEST_F(FaultsTest, OutOfMemoryAtEveryAllocation) {
 TEST_F(FaultsTest, KernelFaultNamesTheKernel) {
   setFake("FAULT", "gpu_toy_mix:1:700");
   expectFails({"layers.0.mix", "toy_mix", "prefill_8"});
-  // In a replay the entry is known.
+  // In a replay the entry is known, and how to know the kernel: not before the third step does it fault.
   setFake("FAULT", "gpu_toy_count:7:716");
-  expectFails({"decode"});
+  expectFails({"failed in entry 'decode'", "CUDA_LAUNCH_BLOCKING=1", "CUDA_ERROR_MISALIGNED_ADDRESS"});
+  ::setenv("CUDA_LAUNCH_BLOCKING", "1", 1);
+  setFake("FAULT", "gpu_toy_count:7:716");
+  expectFails({"failed in launch 'count' (kernel 'toy_count_5') of entry 'decode'", "CUDA_ERROR_MISALIGNED_ADDRESS"});
+  EXPECT_EQ(counters().captured_launches, 0u);
+  ::unsetenv("CUDA_LAUNCH_BLOCKING");
+}
+
+TEST_F(FaultsTest, LaunchesThatAreWaitedForGiveTheSame) {
+  Result graphs = session("cuda", dir / "graphs.state");
+  EXPECT_GT(counters().graph_launches, 0u);
+  newFake();
+  ::setenv("CUDA_LAUNCH_BLOCKING", "1", 1);
+  Result singly = session("cuda", dir / "singly.state");
+  ::unsetenv("CUDA_LAUNCH_BLOCKING");
+  EXPECT_EQ(counters().graph_launches, 0u);
+  expectRight(singly);
+  EXPECT_EQ(singly.logits, graphs.logits);
 }
 
 TEST_F(FaultsTest, LostDevice) {
