@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What the driver's functions share: codes, objects behind handles, the beginning of every call, work of streams. One lock
-// serves all threads. Declared apart from runtime/CudaDriver.h, after the documentation of the driver: an error there must
-// not be right here.
+// What the driver's functions share: codes, objects behind handles, the beginning of every call, work of streams. One
+// lock serves all threads. Declared apart from runtime/CudaDriver.h, after the documentation of the driver: an error
+// there must not be right here.
 #ifndef V4_TEST_FAKECUDA_DRIVER_H
 #define V4_TEST_FAKECUDA_DRIVER_H
 
@@ -127,8 +127,8 @@ int sharedMemory();
 
 // ---- Calls
 
-/// What a call wants, beside cuInit before it. One that releases does so although it fails: the driver reports errors of
-/// earlier work from there. One that is unsafe ends a capture.
+/// What a call wants. One that releases does so although it fails: the driver reports errors of earlier work from there.
+/// One that is unsafe ends a capture.
 enum Needs { BeforeInit = 0, Driver = 1, InContext = 3, Releases = 4, Unsafe = 8 };
 
 struct Begun {

@@ -109,9 +109,10 @@ int sharedMemory() {
 
 /// Some codes stay: after them every call of the context fails, or of the device, which is gone.
 static void fail(Context *context, int code) {
+  bool faulted = code == illegalAddress || code == launchTimeout || (code >= hardwareStack && code <= launchFailed);
   if (code == eccUncorrectable || code == unknown)
     state().lost = code;
-  else if (context && (code == illegalAddress || code == launchTimeout || (code >= hardwareStack && code <= launchFailed)))
+  else if (faulted && context)
     context->sick = code;
 }
 
