@@ -35,8 +35,12 @@ TEMPLATES = {
     "attention_part": "rows.py attention_part 8 64 200 150 1 2",
     "combine": "rows.py combine 4 64 6",
     "hadamard": "rows.py hadamard 2 2 64",
+    "top_k": "rows.py top_k 2600 1100 close",
+    "index_top_k": "rows.py index 6 32 2600 1100 10399 close",
+    "merge_top_k": "rows.py merge 3 1000 4000 15999 close",
 }
-LARGE = {"gemv_bf16", "gemv_fp8", "grouped_gemv", "grouped_gemm", "attention_part", "combine"}
+LARGE = {"gemv_bf16", "gemv_fp8", "grouped_gemv", "grouped_gemm", "attention_part", "combine", "top_k", "index_top_k",
+         "merge_top_k"}
 SHORT = ["normalise", "select", "ring", "handover", "bulk_ring", "grouped_gemm", "combine", "hadamard"]
 KINDS = ["alignment", "async", "atomic", "barrier", "bound", "constant", "divergence", "fragment", "lane", "missing", "operand",
          "overflow", "phase", "scale", "stale"]

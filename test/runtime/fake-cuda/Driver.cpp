@@ -1192,9 +1192,10 @@ V4_DRIVER cuModuleLoadDataEx(void **module, const void *image, unsigned optionCo
   for (auto &[name, kernel] : loaded.kernels) {
     kernel.code = s.code.find(name);
     if (kernel.code && kernel.parametersKnown && kernel.code(nullptr)->binding_count != kernel.parameters)
-      complain("kernel %s has %u parameters in PTX and %u on the emulator", name.c_str(), kernel.parameters,
+      complain("kernel %s has %u parameters in its image and %u on the emulator", name.c_str(), kernel.parameters,
                kernel.code(nullptr)->binding_count);
   }
+  ++(loaded.isPtx ? s.counters.ptx_texts : s.counters.cubins);
   auto *made = create<Module>();
   made->image = std::move(loaded);
   *module = made;

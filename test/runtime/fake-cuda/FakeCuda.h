@@ -31,6 +31,8 @@
   X(captured_launches) /* those that were */                                                                           \
   X(graph_launches)    /* cuGraphLaunch */                                                                             \
   X(executions)        /* kernels that ran, by either way */                                                           \
+  X(cubins)            /* modules loaded from machine code */                                                          \
+  X(ptx_texts)         /* and from PTX */                                                                              \
   X(bytes_to_device)                                                                                                   \
   X(bytes_to_host)                                                                                                     \
   X(live_allocations) /* of device memory, now */                                                                      \

@@ -5,9 +5,9 @@
                    [query=bf16]
     rows.py FOLDER attention_part HEADS WIDTH WINDOW POSITION PART PARTS
     rows.py FOLDER combine HEADS WIDTH PARTS
-    rows.py FOLDER top_k COLUMNS K [position=T ratio=R] [ties] [nan] [rising]
-    rows.py FOLDER index HEADS WIDTH KEYS K POSITION [FORM] [part=I,P] [query=bf16]
-    rows.py FOLDER merge PARTS K COLUMNS POSITION
+    rows.py FOLDER top_k COLUMNS K [position=T ratio=R] [ties] [nan] [rising] [close]
+    rows.py FOLDER index HEADS WIDTH KEYS K POSITION [FORM] [part=I,P] [query=bf16] [close]
+    rows.py FOLDER merge PARTS K COLUMNS POSITION [close]
     rows.py FOLDER rope ROWS HEADS WIDTH PAIRS [inverse] [query=bf16]
     rows.py FOLDER hadamard ROWS HEADS WIDTH [query=bf16]
     rows.py FOLDER hc_mix ROWS STREAMS WIDTH COLUMNS PART [head] [query=bf16]
@@ -25,6 +25,7 @@
 
 FOLDER gets kernel.mlir (a module for v4-stage-kernels) and words (for kernel-run). FORM is that of the cache: f32 if
 nothing is said, bf16, e4m3 (packed rows, all but the last 64 columns in blocks of 64) or e2m1 (packed rows, blocks of 32).
+`close`: scores that only their last bits tell apart, around the k-th best.
 `shape`: kernel.mlir alone. Everything here is computed with Python's numbers, from the formulas of spec 2, 4.2, 4.4, 4.9
 and 5.
 """
@@ -263,6 +264,26 @@ def best(scores, k):
     return sorted(order[:k])
 
 
+def close_scores(count, k):
+    """Integers below 2^24, exact in f32. The k-th best is among those that agree in all but the last digit of a radix of 256;
+    others agree with it in fewer digits, or differ in all."""
+    middle, scores = 0xB3A57C, []
+    for _ in range(count):
+        u, above = rng.random() * count / k, rng.random() < 0.5
+        bits = rng.choice([8, 16, 22])
+        far = middle >> bits << bits
+        low = rng.randrange(1 << bits)
+        if 0.75 < u < 1.75:
+            scores.append(middle & ~0xFF | rng.randrange(256))
+        elif u <= 0.75:
+            scores.append(max(far | low, middle | 0xFF))
+        elif above:
+            scores.append(min(far | low, middle & ~0xFF))
+        else:
+            scores.append(rng.randrange(1, 1 << rng.randrange(1, 24)))
+    return scores
+
+
 def padded(columns, k):
     return i32(columns + [-1] * (k - len(columns)))
 
@@ -274,6 +295,8 @@ def top_k(folder, options, columns, k):
         scores = [rng.choice([-INFINITY, -1, -0.0, 0.0, 0.5, 1, INFINITY]) for _ in scores]
     if "rising" in options:
         scores = [float(i) for i in range(columns)]
+    if "close" in options:
+        scores = [float(score) for score in close_scores(columns, k)]
     if "nan" in options:
         scores = [math.nan if rng.random() < 0.9 else score for score in scores]
     kernel.bind("x", (1, columns), "f32", f32(scores))
@@ -293,14 +316,22 @@ def index(folder, options, heads, width, keys, k, position):
     kernel = Kernel(folder, "index_top_k", ROW + ", ratio = 4 : i64, scale = 1.25e-01 : f32", options)
     q = [[rng.randrange(-2, 3) for _ in range(width)] for _ in range(heads)]
     weights = [rng.randrange(-2, 4) for _ in range(heads)]
-    kernel.bind("q", (1, heads, width), element, stored(flat(q), element))
-    kernel.bind("w", (1, heads), element, stored(weights, element))
     if form == "e2m1":
         cache = Cache(keys, width, form)
         values, data, columns, cache_element = cache.values, cache.data, cache.columns, cache.element
     else:
         values = [[rng.randrange(-2, 3) for _ in range(width)] for _ in range(keys)]
+        if "close" in options:
+            # The last column, which the first head alone looks at, makes the sum what is wanted.
+            for row in q:
+                row[-1] = 0
+            weights[0] = 1
+            for row, score in zip(values, close_scores(keys, k)):
+                row[-1] = score - dot(weights, [dot(head, row) if head is q[0] else max(dot(head, row), 0) for head in q])
+            q[0][-1] = 1
         data, columns, cache_element = stored(flat(values), form), width, form
+    kernel.bind("q", (1, heads, width), element, stored(flat(q), element))
+    kernel.bind("w", (1, heads), element, stored(weights, element))
     kernel.bind("keys", (keys, columns), cache_element, data)
     kernel.bind("t", (1,), "i32", i32([position]))
     visible = min(keys, (position + 1) // 4)
@@ -328,10 +359,10 @@ def index(folder, options, heads, width, keys, k, position):
 
 
 def merge(folder, options, parts, k, columns, position):
-    """Keys with ties; a part has consecutive columns."""
+    """Keys with ties, or close ones; a part has consecutive columns."""
     kernel = Kernel(folder, "merge_top_k", ROW + ", ratio = 4 : i64, columns = %d : i64" % columns, options)
     visible = min(columns, (position + 1) // 4)
-    scores = [rng.randrange(1, 40) for _ in range(visible)]
+    scores = close_scores(visible, k) if "close" in options else [rng.randrange(1, 40) for _ in range(visible)]
     lists, counts = [], []
     for part in range(parts):
         first, end = visible * part // parts, visible * (part + 1) // parts
