@@ -30,6 +30,12 @@ void Worker::joinInto(std::vector<uint32_t> &vector, const Fiber &fiber) const {
   }
 }
 
+void Worker::joinLanded(std::vector<uint32_t> &to, const std::vector<uint32_t> &from) {
+  to.resize(std::max(to.size(), from.size()), 0);
+  for (size_t i = 0; i != from.size(); ++i)
+    to[i] = std::max(to[i], from[i]);
+}
+
 Meeting *Worker::meet(uint32_t mask, const v4_emu_site *site, void *arguments) {
   Fiber &self = current();
   Warp &warp = warps[self.thread / 32];
@@ -96,6 +102,15 @@ void Worker::warpSync(uint32_t mask, const v4_emu_site *site) {
         if (meeting->mask >> l & 1)
           lanes[l].vector = joined;
     }
+    if (barrierCount) {
+      std::vector<uint32_t> landed;
+      for (uint32_t l = 0; l != 32; ++l)
+        if (meeting->mask >> l & 1)
+          joinLanded(landed, lanes[l].landed);
+      for (uint32_t l = 0; l != 32; ++l)
+        if (meeting->mask >> l & 1)
+          lanes[l].landed = landed;
+    }
     if (whole)
       warp.base = latest;
     for (uint32_t l = 0; l != 32; ++l)
@@ -144,6 +159,7 @@ void Worker::barrier(uint32_t id, uint32_t threads, const v4_emu_site *site, boo
     Fiber &lane = fibers[first + l];
     if (launch->races && !whole)
       joinInto(barrier.joined, lane);
+    joinLanded(barrier.landed, lane.landed);
     barrier.latest = std::max(barrier.latest, lane.clock);
     if (wantsToWait)
       barrier.waiting.push_back(lane.thread);
@@ -174,6 +190,7 @@ void Worker::barrier(uint32_t id, uint32_t threads, const v4_emu_site *site, boo
         fiber.vector.clear();
       else
         fiber.vector = barrier.joined;
+      fiber.landed = barrier.landed;
       advance(fiber, barrier.latest + 1, site);
     }
     if (whole) {
@@ -188,6 +205,7 @@ void Worker::barrier(uint32_t id, uint32_t threads, const v4_emu_site *site, boo
     resumeOthers(lanes);
   barrier.arrived = barrier.latest = 0;
   barrier.joined.clear();
+  barrier.landed.clear();
   barrier.waiting.clear();
 }
 
@@ -553,6 +571,10 @@ uint32_t mbarrierWait(const void *barrier, uint64_t what, uint32_t how, const v4
   return thisWorker().waitForPhase(static_cast<const char *>(barrier), what, how, site);
 }
 
+void fenceBulk() {
+  thisWorker().fenceBulk();
+}
+
 void copyBulk(void *to, const void *from, void *barrier, uint32_t bytes, const v4_emu_site *site) {
   thisWorker().bulkCopy(static_cast<char *>(to), static_cast<const char *>(from), static_cast<char *>(barrier), bytes,
                         site);
@@ -568,6 +590,6 @@ void checkDivision(uint32_t undefined, const v4_emu_site *site) {
 const v4_emu_api kApi = {thread,         access,         barrier,      barrierArrive, warpSync,     shuffle,
                          vote,           match,          redux,        elect,         mma,          ldmatrix,
                          stmatrix,       copyAsync,      copyCommit,   copyWait,      mbarrierInit, mbarrierInval,
-                         mbarrierArrive, mbarrierExpect, mbarrierWait, copyBulk,      checkDivision};
+                         mbarrierArrive, mbarrierExpect, mbarrierWait, fenceBulk, copyBulk,      checkDivision};
 
 } // namespace v4::emu

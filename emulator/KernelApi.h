@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#define V4_EMU_KERNEL_VERSION 2
+#define V4_EMU_KERNEL_VERSION 3
 
 enum v4_emu_space : uint8_t { V4_EMU_GENERIC = 0, V4_EMU_GLOBAL = 1, V4_EMU_SHARED = 3 };
 enum v4_emu_access : uint8_t { V4_EMU_READ = 0, V4_EMU_WRITE = 1, V4_EMU_ATOMIC = 2, V4_EMU_NO_ACCESS = 3 };
@@ -96,6 +96,7 @@ struct v4_emu_thread {
   X(uint64_t, mbarrier_arrive, (void *barrier, uint32_t count, uint32_t bytes, uint32_t how, const v4_emu_site *site)) \
   X(void, mbarrier_expect, (void *barrier, uint32_t bytes, const v4_emu_site *site))                                   \
   X(uint32_t, mbarrier_wait, (const void *barrier, uint64_t what, uint32_t how, const v4_emu_site *site))              \
+  X(void, fence_bulk, (void)) /* what was ordered before comes before copies in bulk that follow */                    \
   X(void, copy_bulk, (void *to, const void *from, void *barrier, uint32_t bytes, const v4_emu_site *site))             \
   X(void, check_division, (uint32_t undefined, const v4_emu_site *site)) /* by zero, or of the least integer by -1 */
 

@@ -114,8 +114,14 @@ void Worker::accessShared(const char *address, uint32_t bytes, v4_emu_access kin
     Accessors other;
     if (kind != V4_EMU_WRITE && !cell.write && !cell.atomic) [[unlikely]]
       fault(site, "uninitialised: %s of byte %zu of shared memory, which nothing has written", verb(kind), i << granuleShift);
-    if (cell.write && cell.write != self && !ordered(now, cell.write, &other)) [[unlikely]]
+    if (cell.occupied == Cell::Landed) [[unlikely]] {
+      Accessors copy = Accessors::fromBits(cell.write);
+      if (copy.thread() >= running->landed.size() || running->landed[copy.thread()] < copy.clock())
+        fault(site, "race on %s: this %s and the copy at %s are not ordered by a wait for the barrier of the copy",
+              where().c_str(), verb(kind), siteName(kernel->sites + cell.writeSite).c_str());
+    } else if (cell.write && cell.write != self && !ordered(now, cell.write, &other)) [[unlikely]] {
       race(site, where(), kind, V4_EMU_WRITE, block, other, cell.writeSite);
+    }
     if (kind != V4_EMU_ATOMIC && cell.atomic && !ordered(now, cell.atomic, &other)) [[unlikely]]
       race(site, where(), kind, V4_EMU_ATOMIC, block, other, cell.atomicSite);
     if (kind != V4_EMU_READ && cell.read && cell.read != self && !ordered(now, cell.read, &other)) [[unlikely]]
@@ -127,6 +133,8 @@ void Worker::accessShared(const char *address, uint32_t bytes, v4_emu_access kin
     } else if (kind == V4_EMU_WRITE) {
       cell.write = self;
       cell.writeSite = index;
+      if (cell.occupied == Cell::Landed)
+        cell.occupied = Cell::Free;
     } else {
       add(now, cell.atomic);
       cell.atomicSite = index;

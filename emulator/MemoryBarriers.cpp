@@ -70,8 +70,13 @@ void Worker::initMemoryBarrier(char *address, uint32_t count, const v4_emu_site 
           address - shared);
   }
   accessMemoryBarrier(address, V4_EMU_WRITE, site);
+  if (barrierCount == kMaxThreads && launch->races)
+    fault(site, "more than %u barriers in shared memory in one block: run with races off", kMaxThreads);
   MemoryBarrier barrier;
   barrier.expected = barrier.pending = count;
+  barrier.index = barrierCount++;
+  barrier.initThread = running->thread;
+  barrier.initClock = running->clock;
   memoryBarriers.emplace(address, std::move(barrier));
   markMemoryBarrier(address, true);
 }
@@ -112,6 +117,7 @@ uint64_t Worker::arriveAtMemoryBarrier(char *address, uint32_t count, uint32_t b
   uint64_t state = barrier.phase;
   if (launch->races) {
     joinInto(barrier.joined, fiber);
+    joinLanded(barrier.joinedLanded, fiber.landed);
     advance(fiber, fiber.clock + 1, site);
   }
   failedTests = 0;
@@ -127,7 +133,10 @@ void Worker::expectAtMemoryBarrier(char *address, uint32_t bytes, const v4_emu_s
 }
 
 void Worker::acquire(Fiber &fiber, const MemoryBarrier &barrier) {
-  if (!launch->races || barrier.released.empty())
+  if (!launch->races)
+    return;
+  joinLanded(fiber.landed, barrier.releasedLanded);
+  if (barrier.released.empty())
     return;
   fiber.vector.resize(launch->threads, 0);
   for (uint32_t u = 0; u != launch->threads; ++u)
@@ -157,6 +166,9 @@ void Worker::completePhase(const char *address, MemoryBarrier &barrier, const v4
   ++barrier.phase;
   barrier.pending = barrier.expected;
   barrier.released = barrier.joined;
+  barrier.joinedLanded.resize(std::max<size_t>(barrier.joinedLanded.size(), barrier.index + 1), 0);
+  barrier.joinedLanded[barrier.index] = barrier.landings;
+  barrier.releasedLanded = barrier.joinedLanded;
   for (size_t i = barrier.waiting.size(); i-- != 0;) {
     barrier.waking.push_back(barrier.waiting[i]);
     resume(barrier.waiting[i]);
@@ -208,6 +220,14 @@ void Worker::yieldForTest(const v4_emu_site *site) {
     landOne();
 }
 
+/// Copies in bulk have their own way into memory (PTX, "Async proxy"): what threads know of an initialisation, copies know
+/// after a fence.
+void Worker::fenceBulk() {
+  Knowledge now = knowledge();
+  for (auto &[address, barrier] : memoryBarriers)
+    barrier.isFenced |= now.knows(barrier.initThread, barrier.initClock);
+}
+
 void Worker::bulkCopy(char *to, const char *from, char *barrierAddress, uint32_t bytes, const v4_emu_site *site) {
   ++accesses;
   if (bytes == 0 || bytes % 16 != 0)
@@ -219,6 +239,11 @@ void Worker::bulkCopy(char *to, const char *from, char *barrierAddress, uint32_t
   accessGlobal(from, bytes, V4_EMU_READ, site);
   accessShared(to, bytes, V4_EMU_WRITE, site);
   MemoryBarrier &barrier = memoryBarrier(barrierAddress, site);
+  if (launch->races && !barrier.isFenced)
+    fault(site,
+          "missing fence: no fence.mbarrier.init or fence.proxy.async between mbarrier.init of the barrier at byte %td of "
+          "shared memory and a copy that completes on it",
+          barrierAddress - shared);
   if (launch->races)
     for (size_t i = size_t(to - shared) >> granuleShift, end = size_t(to - shared + bytes - 1) >> granuleShift;
          i <= end; ++i)
@@ -243,24 +268,18 @@ bool Worker::landOne() {
     running = &fibers[copy.thread]; // for reports
   std::memcpy(copy.to, copy.from, copy.bytes);
   if (launch->races) {
-    // The bytes are as if written by the thread that started the copy, now: only who waits for the barrier knows of
-    // that.
-    Fiber &starter = fibers[copy.thread];
-    if (starter.clock + 2 > kMaxClock) {
-      report(copy.site, "more than %u synchronisations in one block: run with races off", kMaxClock);
+    // Only who waits for this barrier knows of it, or learns of it from who has.
+    if (++barrier.landings > kMaxClock) {
+      report(copy.site, "more than %u copies on one barrier: run with races off", kMaxClock);
       return true;
     }
-    ++starter.clock; // it may be waiting at a barrier, which does not order the copy
-    uint32_t self = Accessors(Accessors::One, copy.thread, starter.clock).bits;
+    uint32_t self = Accessors(Accessors::One, barrier.index, barrier.landings).bits;
     for (size_t i = size_t(copy.to - shared) >> granuleShift,
                 end = size_t(copy.to - shared + copy.bytes - 1) >> granuleShift;
          i <= end; ++i) {
-      cells[i].occupied = Cell::Free;
+      cells[i].occupied = Cell::Landed;
       cells[i].write = self;
     }
-    barrier.joined.resize(launch->threads, 0);
-    barrier.joined[copy.thread] = std::max(barrier.joined[copy.thread], starter.clock);
-    ++starter.clock;
   }
   barrier.bytes -= copy.bytes;
   if (barrier.bytes < -int64_t(kMostCount))

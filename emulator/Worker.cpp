@@ -189,9 +189,11 @@ void Worker::runBlock(uint64_t index) {
     barrier.arrived = barrier.latest = 0;
     barrier.waiting.clear();
     barrier.joined.clear();
+    barrier.landed.clear();
   }
   memoryBarriers.clear();
   barriersWithCopies.clear();
+  barrierCount = 0;
   failedTests = 0;
   onMemoryBarrier = false;
   for (uint32_t w = 0; w != warps.size(); ++w) {
@@ -207,6 +209,7 @@ void Worker::runBlock(uint64_t index) {
     fiber.state = State::Ready;
     fiber.clock = 1;
     fiber.vector.clear();
+    fiber.landed.clear();
     fiber.copies.clear();
     fiber.groups.clear();
   }

@@ -24,8 +24,9 @@ struct Cell {
   uint32_t tag = 0;
   uint32_t write = 0, read = 0, atomic = 0;              // Accessors
   uint16_t writeSite = 0, readSite = 0, atomicSite = 0;  // index into the kernel's sites
-  enum : uint8_t { Free, Copy, Barrier };
-  uint8_t occupied = Free;                               // by an asynchronous copy in flight, or by a barrier
+  /// A copy is in flight into it; what is there is from a copy (`write`: the number of its barrier and of the copy there); a barrier.
+  enum : uint8_t { Free, Copy, Landed, Barrier };
+  uint8_t occupied = Free;
   uint8_t gap = 0;                                       // lies between buffers
 };
 
@@ -95,6 +96,7 @@ struct Fiber {
   const v4_emu_site *waitsAt;
   uint32_t waitsFor; // barrier id or lane mask
   std::vector<uint32_t> vector; // what it knows of each thread; empty until a partial synchronisation
+  std::vector<uint32_t> landed; // by barrier in shared memory: how many copies that landed there it knows of
   std::vector<Copy> copies;     // in flight, oldest first
   std::vector<uint32_t> groups; // committed groups: copies in each, oldest first
 };
@@ -115,6 +117,7 @@ struct Barrier {
   uint32_t expected, arrived;
   std::vector<uint32_t> waiting;  // threads
   std::vector<uint32_t> joined;   // what the arrived know (partial synchronisation)
+  std::vector<uint32_t> landed;   // and of copies
   uint32_t latest;                // the largest clock among them
 };
 
@@ -123,7 +126,11 @@ struct MemoryBarrier {
   uint32_t expected, pending;             // arrivals of a phase, and how many the current one still waits for
   int64_t bytes = 0;                      // that the current phase still waits for
   uint64_t phase = 0;                     // phases that are complete
+  uint32_t index = 0, landings = 0;       // its number in the block, and copies that have landed
+  uint32_t initThread = 0, initClock = 0; // when it was initialised
+  bool isFenced = false;                  // copies know of that
   std::vector<uint32_t> joined, released; // what those who arrived knew, and as of the end of the last phase
+  std::vector<uint32_t> joinedLanded, releasedLanded; // and of copies
   std::vector<uint32_t> waiting;
   std::vector<uint32_t> waking; // threads whose wait is over and that have not run since
   std::vector<Copy> copies;     // in flight
@@ -170,6 +177,7 @@ public:
   uint64_t arriveAtMemoryBarrier(char *address, uint32_t count, uint32_t bytes, uint32_t how, const v4_emu_site *site);
   void expectAtMemoryBarrier(char *address, uint32_t bytes, const v4_emu_site *site);
   uint32_t waitForPhase(const char *address, uint64_t what, uint32_t how, const v4_emu_site *site);
+  void fenceBulk();
   void bulkCopy(char *to, const char *from, char *barrier, uint32_t bytes, const v4_emu_site *site);
 
   Fiber &current() { return *running; }
@@ -220,6 +228,7 @@ private:
   /// Lands a bulk copy; false when none is in flight.
   bool landOne();
   void joinInto(std::vector<uint32_t> &vector, const Fiber &fiber) const;
+  static void joinLanded(std::vector<uint32_t> &to, const std::vector<uint32_t> &from);
 
   // Sets of accessors; exact lists are kept only for kernels that order parts of warps or blocks.
   bool ordered(const Knowledge &now, const uint32_t &set, Accessors *culprit) const {
@@ -248,6 +257,7 @@ private:
   Barrier barriers[16];
   std::map<const char *, MemoryBarrier> memoryBarriers; // by address
   std::vector<char *> barriersWithCopies;               // one entry for each copy
+  uint32_t barrierCount = 0;                            // that have been initialised in this block
   uint32_t failedTests = 0;
   bool onMemoryBarrier = false;
   Stacks stacks;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The device `cuda`: an NVIDIA GPU through its driver. The first run of a program goes launch by launch, so that a kernel
-// that faults is known by name; then its launches are one graph.
+// The device `cuda`: an NVIDIA GPU through its driver. The first run of a program goes launch by launch, so that a
+// kernel that faults is known by name; then its launches are one graph, unless CUDA_LAUNCH_BLOCKING=1.
 #include "runtime/CudaGpu.h"
 #include "runtime/Device.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <tuple>
@@ -374,6 +375,12 @@ Status Cuda::upload(std::span<const Transfer> transfers, uint32_t threads, const
 
 // ---- The queue
 
+/// CUDA's own variable for finding the kernel that faults.
+bool launchesAreBlocking() {
+  const char *value = std::getenv("CUDA_LAUNCH_BLOCKING");
+  return value && std::string_view(value) == "1";
+}
+
 class CudaQueue : public Queue {
 public:
   explicit CudaQueue(const Cuda &device) : device(device), gpu(device.gpu), driver(*device.gpu.driver) {}
@@ -397,7 +404,7 @@ public:
           driver.memcpyHostToDevice(pointer(copy.device), copy.host, copy.bytes, stream.get()),
           concat("cannot take the inputs of entry '", entry, "'")));
     Replay &replay = replays[{&program, program.variant}];
-    if (replay.checked && !(hooks && !hooks->stops.empty())) {
+    if (replay.checked && !singly && !(hooks && !hooks->stops.empty())) {
       V4_RETURN_IF_ERROR(runGraph(program, replay, hooks && hooks->timed ? hooks : nullptr));
     } else {
       V4_RETURN_IF_ERROR(runSingly(program, hooks));
@@ -481,7 +488,8 @@ private:
     if (!replay.graph.get())
       V4_RETURN_IF_ERROR(capture(program, replay, timed));
     std::string failed = concat("failed in entry '", program.entry->name()->string_view(),
-                                "', in a run whose launches are not checked one by one (the first one was)");
+                                "', whose launches ran as one graph (with CUDA_LAUNCH_BLOCKING=1 in the environment "
+                                "each is waited for, and the one that fails is named)");
     uint64_t start = steadyNow();
     V4_RETURN_IF_ERROR(gpu.check(driver.graphLaunch(replay.graph.get(), stream.get()), failed));
     V4_RETURN_IF_ERROR(gpu.check(driver.streamSynchronize(stream.get()), failed));
@@ -529,6 +537,7 @@ private:
   const Cuda &device;
   const Gpu &gpu;
   const Driver &driver;
+  const bool singly = launchesAreBlocking(); // no graphs
   cuda::OwnedStream stream;
   OwnedEvent begin, end;
   std::map<std::pair<const Program *, uint32_t>, Replay> replays;

@@ -26,6 +26,10 @@ std::string_view remedy(Result result) {
   case errorLaunchFailed:
     return "; a kernel has faulted, and the GPU takes no more work of this process: start again, and look for the "
            "fault with --device=emu";
+  case errorInvalidImage:
+  case errorNoBinaryForGpu:
+  case errorInvalidPtx:
+    return "; compile the module again for the chip of this GPU, or install a newer driver";
   default:
     return "";
   }

@@ -210,7 +210,8 @@ V4_API void v4_session_free(v4_session *session);
 
 /* A device may fail while it runs (the emulator when it finds a fault, a device that is lost): append and step then give
  * V4_ENVIRONMENT, and the slots that they were for keep position and logits and take no tokens until they are emptied or
- * loaded. */
+ * loaded. On a GPU, a fault behind the first call of an entry names the entry alone; with CUDA_LAUNCH_BLOCKING=1 in the
+ * environment every launch is waited for, which is slow, and the kernel is named. */
 
 /* Empties a slot. V4_ENVIRONMENT when the device cannot. */
 V4_API v4_status *v4_session_reset(v4_session *session, uint32_t slot);

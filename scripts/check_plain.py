@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Compares the compiled kernels of a model at real shapes with the plain decomposition of its ops, in f32 mode.
 
-scripts/check_plain.py test/configs/flash-one-of-each.json [--position=2290] [--folder=DIR]
+scripts/check_plain.py test/configs/flash-one-of-each.json [--position=2290] [--device=emu] [--folder=DIR]
 
 Makes a random checkpoint in the release format, compiles it twice and runs both modules on the same tokens: a prompt of
-20, then 3 decode steps. The plain module is what v4-decompose makes of each tile, lowered by convert-linalg-to-loops: no
-schedule, no template, no packed layout, and numbers of fp8 and fp4 are looked up in tables (the plugin TableWidening).
+20, then 3 decode steps. The plain module is what v4-decompose makes of each tile, lowered by convert-linalg-to-loops:
+no schedule, no template, no packed layout, and numbers of fp8 and fp4 are looked up in tables (the plugin TableWidening).
 With --position the sequence begins there, with a state from the formula of the golden case `far`. Tools are taken from
 build/bin. Exit codes: 0 equal, 1 a step failed, 4 not equal.
 """
@@ -59,6 +59,7 @@ def main():
     parser.add_argument("--generate", type=int, default=3, help="decode steps behind it")
     parser.add_argument("--prefill", default="16,512", help="buckets of the compiled module")
     parser.add_argument("--max-context", type=int, default=0, help="default: the next 4096 positions")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "emu", "cuda"], help="where the compiled module runs")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", help="work here and leave the files (default: a temporary folder)")
     parser.add_argument("--v4c", default="", help="more options of v4c for the compiled module")
@@ -83,6 +84,7 @@ def check(arguments, folder, build):
     context = arguments.max_context or -(-(arguments.position + rows) // 4096) * 4096
     vocabulary = json.load(open(arguments.config))["vocab_size"]
     options = ["--numerics=f32", "--logits=all", f"--max-context={context}"]
+    target = {"cpu": "cpu", "emu": "emu", "cuda": "nvptx"}[arguments.device]
     if not os.path.exists(at("checkpoint")):
         run("v4-synth", f"--config={arguments.config}", "--format=fp4", f"--seed={arguments.seed}", "-o", at("checkpoint"))
 
@@ -97,7 +99,8 @@ def check(arguments, folder, build):
     if not text.count("linalg.generic"):
         fail(f"{at('plain.mlir')} has no linalg op; nothing would be compared")
     run("v4c", at("plain.mlir"), "--numerics=f32", "--compile-from=tiles", "-o", at("plain.v4m"))
-    run("v4c", at("checkpoint"), *options, f"--prefill={arguments.prefill}", *arguments.v4c.split(), "-o", at("tuned.v4m"))
+    run("v4c", at("checkpoint"), *options, f"--target={target}", f"--prefill={arguments.prefill}", *arguments.v4c.split(),
+        "-o", at("tuned.v4m"))
 
     # A case as those of test/golden. The plain module writes what it expects; for its own run the file is a blank.
     case = {"prompt": [(7919 * i + 1) % vocabulary for i in range(arguments.prompt)], "generated": [0] * arguments.generate,
@@ -115,7 +118,7 @@ def check(arguments, folder, build):
     case["generated"] = [int(token) for token in tokens[1].split()]
     json.dump(case, open(at("case.json"), "w"))
     os.replace(at("plain.npy"), at("logits_f32.npy"))
-    run("v4-run", at("tuned.v4m"), f"--case={folder}")
+    run("v4-run", at("tuned.v4m"), f"--case={folder}", f"--device={arguments.device}")
 
 
 if __name__ == "__main__":

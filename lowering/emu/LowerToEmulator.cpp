@@ -726,8 +726,15 @@ LogicalResult Rewriter::rewriteNvvm(Operation *op) {
         return waitAt(op, wait.getAddr(), wait.getStateOrPhase(),
                       isa<NVVM::MBarrierTryWaitOp>(op) ? V4_EMU_WAIT_SUSPEND : 0);
       })
-      .Case<NVVM::FenceMbarrierInitOp, NVVM::FenceProxyOp>([&](Operation *) {
-        // What orders is the barrier that follows; the two ways into memory are not told apart.
+      .Case([&](NVVM::FenceMbarrierInitOp) {
+        call("fence_bulk", {}, {});
+        replace(op, {});
+        return success();
+      })
+      .Case([&](NVVM::FenceProxyOp fence) {
+        // Threads are ordered by the barrier that follows.
+        if (llvm::is_contained({NVVM::ProxyKind::async, NVVM::ProxyKind::async_shared}, fence.getKind()))
+          call("fence_bulk", {}, {});
         replace(op, {});
         return success();
       })

@@ -371,6 +371,7 @@ gpu.module @barriers {
     ^init:
       %g = llvm.addrspacecast %x : !llvm.ptr<1> to !llvm.ptr
       nvvm.mbarrier.init %g, %c1 : !llvm.ptr, i32
+      nvvm.fence.mbarrier.init
       llvm.br ^start
     ^start:
       nvvm.barrier0
@@ -391,6 +392,7 @@ gpu.module @barriers {
     llvm.cond_br %first, ^init, ^start
     ^init:
       nvvm.mbarrier.init %bar, %c1 : !llvm.ptr<3>, i32
+      nvvm.fence.mbarrier.init
       nvvm.mbarrier.arrive.expect_tx %bar, %c32 : !llvm.ptr<3>, i32
       nvvm.cp.async.bulk.shared.cluster.global %s, %x, %bar, %c32 : !llvm.ptr<3>, !llvm.ptr<1>
       %v = llvm.load %s : !llvm.ptr<3> -> i32
@@ -416,6 +418,7 @@ gpu.module @barriers {
     llvm.cond_br %first, ^init, ^start
     ^init:
       nvvm.mbarrier.init %bar, %c1 : !llvm.ptr<3>, i32
+      nvvm.fence.mbarrier.init
       nvvm.mbarrier.arrive.expect_tx %bar, %c32 : !llvm.ptr<3>, i32
       nvvm.cp.async.bulk.shared.cluster.global %s, %x, %bar, %c32 : !llvm.ptr<3>, !llvm.ptr<1>
       llvm.br ^start
@@ -447,6 +450,7 @@ gpu.module @barriers {
     llvm.cond_br %first, ^init, ^start
     ^init:
       nvvm.mbarrier.init %bar, %c1 : !llvm.ptr<3>, i32
+      nvvm.fence.mbarrier.init
       nvvm.cp.async.bulk.shared.cluster.global %s, %x, %bar, %c32 : !llvm.ptr<3>, !llvm.ptr<1>
       nvvm.mbarrier.arrive %bar : !llvm.ptr<3>
       nvvm.mbarrier.try_wait.parity %bar, %c0, %time : !llvm.ptr<3>, i32, i32
@@ -473,6 +477,7 @@ gpu.module @barriers {
     llvm.cond_br %first, ^init, ^start
     ^init:
       nvvm.mbarrier.init %bar, %c1 : !llvm.ptr<3>, i32
+      nvvm.fence.mbarrier.init
       nvvm.mbarrier.arrive.expect_tx %bar, %c32 : !llvm.ptr<3>, i32
       nvvm.cp.async.bulk.shared.cluster.global %s, %x, %bar, %c32 : !llvm.ptr<3>, !llvm.ptr<1>
       %more = llvm.getelementptr %s[%c32] : (!llvm.ptr<3>, i32) -> !llvm.ptr<3>, i8
@@ -499,6 +504,7 @@ gpu.module @barriers {
     llvm.cond_br %first, ^init, ^start
     ^init:
       nvvm.mbarrier.init %bar, %c1 : !llvm.ptr<3>, i32
+      nvvm.fence.mbarrier.init
       nvvm.mbarrier.arrive.expect_tx %bar, %c16 : !llvm.ptr<3>, i32
       nvvm.cp.async.bulk.shared.cluster.global %s, %x, %bar, %c32 : !llvm.ptr<3>, !llvm.ptr<1>
       nvvm.mbarrier.try_wait.parity %bar, %c0, %time : !llvm.ptr<3>, i32, i32
@@ -523,6 +529,7 @@ gpu.module @barriers {
     llvm.cond_br %first, ^init, ^start
     ^init:
       nvvm.mbarrier.init %bar, %c1 : !llvm.ptr<3>, i32
+      nvvm.fence.mbarrier.init
       nvvm.mbarrier.arrive.expect_tx %bar, %c64 : !llvm.ptr<3>, i32
       nvvm.cp.async.bulk.shared.cluster.global %s, %x, %bar, %c32 : !llvm.ptr<3>, !llvm.ptr<1>
       nvvm.mbarrier.try_wait.parity %bar, %c0, %time : !llvm.ptr<3>, i32, i32
@@ -545,6 +552,7 @@ gpu.module @barriers {
     llvm.cond_br %first, ^init, ^start
     ^init:
       nvvm.mbarrier.init %bar, %c1 : !llvm.ptr<3>, i32
+      nvvm.fence.mbarrier.init
       nvvm.mbarrier.arrive.expect_tx %bar, %c32 : !llvm.ptr<3>, i32
       nvvm.cp.async.bulk.shared.cluster.global %s, %x, %bar, %c32 : !llvm.ptr<3>, !llvm.ptr<1>
       llvm.br ^start
@@ -566,6 +574,7 @@ gpu.module @barriers {
     llvm.cond_br %first, ^init, ^start
     ^init:
       nvvm.mbarrier.init %bar, %c1 : !llvm.ptr<3>, i32
+      nvvm.fence.mbarrier.init
       nvvm.mbarrier.arrive.expect_tx %bar, %c32 : !llvm.ptr<3>, i32
       nvvm.cp.async.bulk.shared.cluster.global %s, %x, %bar, %c32 : !llvm.ptr<3>, !llvm.ptr<1>
       nvvm.mbarrier.inval %bar : !llvm.ptr<3>
@@ -588,6 +597,7 @@ gpu.module @barriers {
     llvm.cond_br %first, ^init, ^start
     ^init:
       nvvm.mbarrier.init %bar, %c1 : !llvm.ptr<3>, i32
+      nvvm.fence.mbarrier.init
       nvvm.cp.async.bulk.shared.cluster.global %s, %x, %bar, %c24 : !llvm.ptr<3>, !llvm.ptr<1>
       llvm.br ^start
     ^start:
@@ -609,6 +619,7 @@ gpu.module @barriers {
     llvm.cond_br %first, ^init, ^start
     ^init:
       nvvm.mbarrier.init %bar, %c1 : !llvm.ptr<3>, i32
+      nvvm.fence.mbarrier.init
       %odd = llvm.getelementptr %x[%c3] : (!llvm.ptr<1>, i32) -> !llvm.ptr<1>, i8
       nvvm.cp.async.bulk.shared.cluster.global %s, %odd, %bar, %c32 : !llvm.ptr<3>, !llvm.ptr<1>
       llvm.br ^start
@@ -631,8 +642,109 @@ gpu.module @barriers {
     llvm.cond_br %first, ^init, ^start
     ^init:
       nvvm.mbarrier.init %bar, %c1 : !llvm.ptr<3>, i32
+      nvvm.fence.mbarrier.init
       %late = llvm.getelementptr %x[%c15] : (!llvm.ptr<1>, i32) -> !llvm.ptr<1>, vector<4xf32>
       nvvm.cp.async.bulk.shared.cluster.global %s, %late, %bar, %c32 : !llvm.ptr<3>, !llvm.ptr<1>
+      llvm.br ^start
+    ^start:
+      nvvm.barrier0
+      llvm.return
+  }
+
+  // Two copies of one thread on two barriers, of which the other thread waits for one: the second copy is not ordered,
+  // whether it has landed or not.
+  // RUN: not kernel-run %t.elf kernel=one_of_two block=2 iota=x:64 poison=y:8 | FileCheck %s --check-prefix=ONEOFTWO
+  // RUN: not kernel-run %t.elf kernel=one_of_two block=2 iota=x:64 poison=y:8 --seed=1 | FileCheck %s --check-prefix=ONEOFTWO
+  // RUN: not kernel-run %t.elf kernel=one_of_two block=2 iota=x:64 poison=y:8 --seed=2 | FileCheck %s --check-prefix=ONEOFTWO
+  // RUN: not kernel-run %t.elf kernel=one_of_two block=2 iota=x:64 poison=y:8 --seed=3 | FileCheck %s --check-prefix=ONEOFTWO
+  // ONEOFTWO: thread (1,0,0), llvm.load ({{.*}}): {{race on byte .* of shared memory: this read and the copy at nvvm.cp.async.bulk.shared.cluster.global .* are not ordered by a wait for the barrier of the copy|read of byte .* while an asynchronous copy}}
+  llvm.func @one_of_two(%x: !llvm.ptr<1>, %y: !llvm.ptr<1>) attributes {gpu.kernel, nvvm.kernel} {
+    %tid = nvvm.read.ptx.sreg.tid.x : i32
+    %c0 = llvm.mlir.constant(0 : i32) : i32
+    %c1 = llvm.mlir.constant(1 : i32) : i32
+    %c16 = llvm.mlir.constant(16 : i32) : i32
+    %time = llvm.mlir.constant(1000 : i32) : i32
+    %bar = llvm.mlir.addressof @bar : !llvm.ptr<3>
+    %second = llvm.getelementptr %bar[1] : (!llvm.ptr<3>) -> !llvm.ptr<3>, i64
+    %s = llvm.mlir.addressof @s : !llvm.ptr<3>
+    %more = llvm.getelementptr %s[16] : (!llvm.ptr<3>) -> !llvm.ptr<3>, i8
+    %first = llvm.icmp "eq" %tid, %c0 : i32
+    llvm.cond_br %first, ^init, ^start
+    ^init:
+      nvvm.mbarrier.init %bar, %c1 : !llvm.ptr<3>, i32
+      nvvm.mbarrier.init %second, %c1 : !llvm.ptr<3>, i32
+      nvvm.fence.proxy {kind = #nvvm.proxy_kind<async>}
+      nvvm.mbarrier.arrive.expect_tx %bar, %c16 : !llvm.ptr<3>, i32
+      nvvm.cp.async.bulk.shared.cluster.global %s, %x, %bar, %c16 : !llvm.ptr<3>, !llvm.ptr<1>
+      nvvm.mbarrier.arrive.expect_tx %second, %c16 : !llvm.ptr<3>, i32
+      nvvm.cp.async.bulk.shared.cluster.global %more, %x, %second, %c16 : !llvm.ptr<3>, !llvm.ptr<1>
+      llvm.br ^start
+    ^start:
+      nvvm.barrier0
+      llvm.cond_br %first, ^both, ^one
+    ^both:
+      nvvm.mbarrier.try_wait.parity %second, %c0, %time : !llvm.ptr<3>, i32, i32
+      nvvm.mbarrier.try_wait.parity %bar, %c0, %time : !llvm.ptr<3>, i32, i32
+      llvm.br ^end
+    ^one:
+      nvvm.mbarrier.try_wait.parity %bar, %c0, %time : !llvm.ptr<3>, i32, i32
+      %v = llvm.load %more : !llvm.ptr<3> -> i32
+      llvm.store %v, %y : i32, !llvm.ptr<1>
+      llvm.br ^end
+    ^end:
+      llvm.return
+  }
+
+  // Who has waited tells the others at the next barrier.
+  // RUN: kernel-run %t.elf kernel=passed_on block=2 iota=x:64 poison=y:8
+  // RUN: kernel-run %t.elf kernel=passed_on block=2 iota=x:64 poison=y:8 --seed=1
+  llvm.func @passed_on(%x: !llvm.ptr<1>, %y: !llvm.ptr<1>) attributes {gpu.kernel, nvvm.kernel} {
+    %tid = nvvm.read.ptx.sreg.tid.x : i32
+    %c0 = llvm.mlir.constant(0 : i32) : i32
+    %c1 = llvm.mlir.constant(1 : i32) : i32
+    %c16 = llvm.mlir.constant(16 : i32) : i32
+    %time = llvm.mlir.constant(1000 : i32) : i32
+    %bar = llvm.mlir.addressof @bar : !llvm.ptr<3>
+    %s = llvm.mlir.addressof @s : !llvm.ptr<3>
+    %first = llvm.icmp "eq" %tid, %c0 : i32
+    llvm.cond_br %first, ^init, ^start
+    ^init:
+      nvvm.mbarrier.init %bar, %c1 : !llvm.ptr<3>, i32
+      llvm.br ^start
+    ^start:
+      nvvm.barrier0
+      llvm.cond_br %first, ^end, ^copy
+    // It knows of the barrier, so its fence will do.
+    ^copy:
+      nvvm.fence.proxy {kind = #nvvm.proxy_kind<async.shared>, space = #nvvm.shared_space<cta>}
+      nvvm.mbarrier.arrive.expect_tx %bar, %c16 : !llvm.ptr<3>, i32
+      nvvm.cp.async.bulk.shared.cluster.global %s, %x, %bar, %c16 : !llvm.ptr<3>, !llvm.ptr<1>
+      nvvm.mbarrier.try_wait.parity %bar, %c0, %time : !llvm.ptr<3>, i32, i32
+      llvm.br ^end
+    ^end:
+      nvvm.barrier0
+      %v = llvm.load %s : !llvm.ptr<3> -> i32
+      %to = llvm.getelementptr %y[%tid] : (!llvm.ptr<1>, i32) -> !llvm.ptr<1>, i32
+      llvm.store %v, %to : i32, !llvm.ptr<1>
+      llvm.return
+  }
+
+  // RUN: not kernel-run %t.elf kernel=no_fence block=2 iota=x:64 poison=y:8 | FileCheck %s --check-prefix=NOFENCE
+  // NOFENCE: thread (0,0,0), nvvm.cp.async.bulk.shared.cluster.global ({{.*}}): missing fence: no fence.mbarrier.init or fence.proxy.async between mbarrier.init of the barrier at byte 0 of shared memory and a copy that completes on it
+  llvm.func @no_fence(%x: !llvm.ptr<1>, %y: !llvm.ptr<1>) attributes {gpu.kernel, nvvm.kernel} {
+    %tid = nvvm.read.ptx.sreg.tid.x : i32
+    %c0 = llvm.mlir.constant(0 : i32) : i32
+    %c1 = llvm.mlir.constant(1 : i32) : i32
+    %c16 = llvm.mlir.constant(16 : i32) : i32
+    %bar = llvm.mlir.addressof @bar : !llvm.ptr<3>
+    %s = llvm.mlir.addressof @s : !llvm.ptr<3>
+    %first = llvm.icmp "eq" %tid, %c0 : i32
+    llvm.cond_br %first, ^init, ^start
+    ^init:
+      nvvm.mbarrier.init %bar, %c1 : !llvm.ptr<3>, i32
+      nvvm.fence.proxy {kind = #nvvm.proxy_kind<alias>}
+      nvvm.mbarrier.arrive.expect_tx %bar, %c16 : !llvm.ptr<3>, i32
+      nvvm.cp.async.bulk.shared.cluster.global %s, %x, %bar, %c16 : !llvm.ptr<3>, !llvm.ptr<1>
       llvm.br ^start
     ^start:
       nvvm.barrier0

@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <elf.h>
 #include <set>
 
 using namespace v4;
@@ -397,6 +398,142 @@ TEST_F(SessionsTest, EveryDeviceGivesTheSame) {
   EXPECT_GT(counters().graph_launches, 0u);
 }
 
+// ---- Machine code
+
+/// A cubin, as far as a driver has to know it before it runs a kernel: the header, and for every kernel a section with
+/// its code and one with the size of its parameters and its block.
+std::string cubinOf(const fbs::TargetT &target, unsigned sm, bool since13) {
+  std::string names(1, 0), data;
+  std::vector<Elf64_Shdr> sections(1);
+  auto add = [&](const std::string &name, std::string_view bytes) {
+    Elf64_Shdr section{};
+    section.sh_name = static_cast<Elf64_Word>(names.size());
+    section.sh_type = SHT_PROGBITS;
+    section.sh_offset = sizeof(Elf64_Ehdr) + data.size();
+    section.sh_size = bytes.size();
+    sections.push_back(section);
+    names += name + '\0';
+    data += bytes;
+  };
+  std::set<std::string> written;
+  for (const auto &kernel : target.kernels)
+    if (const std::string &symbol = kernel->phases[0]->symbol; written.insert(symbol).second) {
+      const uint16_t parameters = static_cast<uint16_t>(8 * kernel->bindings);
+      add(".text." + symbol, std::string(16, 0));
+      add(".nv.info." + symbol, std::string("\x03\x19") + static_cast<char>(parameters) +
+                                    static_cast<char>(parameters >> 8) +
+                                    std::string("\x04\x10\x0c\0\x01\0\0\0\x01\0\0\0\x01\0\0\0", 16));
+    }
+  add(".shstrtab", {});
+  sections.back().sh_size = names.size();
+  data += names;
+  data.resize((data.size() + 7) / 8 * 8);
+  Elf64_Ehdr header{};
+  std::memcpy(header.e_ident, ELFMAG, SELFMAG);
+  header.e_ident[EI_CLASS] = ELFCLASS64;
+  header.e_ident[EI_DATA] = ELFDATA2LSB;
+  header.e_ident[EI_OSABI] = since13 ? 0x41 : 0x33;
+  header.e_ident[EI_ABIVERSION] = since13 ? 8 : 7;
+  header.e_type = ET_EXEC;
+  header.e_machine = 190;
+  header.e_flags = since13 ? sm << 8 : sm;
+  header.e_shoff = sizeof header + data.size();
+  header.e_shentsize = sizeof(Elf64_Shdr);
+  header.e_shnum = static_cast<Elf64_Half>(sections.size());
+  header.e_shstrndx = static_cast<Elf64_Half>(sections.size() - 1);
+  return std::string(reinterpret_cast<const char *>(&header), sizeof header) + data +
+         std::string(reinterpret_cast<const char *>(sections.data()), sections.size() * sizeof(Elf64_Shdr));
+}
+
+class CubinTest : public SessionsTest {
+protected:
+  /// The toy with this machine code for sm_90a, and with its PTX or without.
+  void use(const std::string &cubin, bool withPtx) {
+    auto module = toyModule({.slots = 2, .gpu = true});
+    auto &images = module->targets[0]->images;
+    auto image = std::make_unique<fbs::ImageT>();
+    image->kind = fbs::ImageKind::Cubin;
+    image->arch = "sm_90a";
+    image->data.assign(cubin.begin(), cubin.end());
+    if (!withPtx)
+      images.clear();
+    images.push_back(std::move(image));
+    moduleData = moduleBytes(*module);
+    writeText(modulePath, moduleData);
+    newFake();
+  }
+  void expectRuns(uint64_t cubins, uint64_t ptxTexts) {
+    Result emu = session("emu", dir / "emu.state"), cuda = session("cuda", dir / "cuda.state");
+    expectRight(cuda);
+    EXPECT_EQ(cuda.logits, emu.logits);
+    EXPECT_EQ(counters().cubins, cubins);
+    EXPECT_EQ(counters().ptx_texts, ptxTexts);
+    expectClean();
+  }
+  void expectRefused(const std::string &error) {
+    Result result = session("cuda", dir / "state");
+    EXPECT_EQ(result.code, V4_ENVIRONMENT);
+    EXPECT_EQ(result.step, "module");
+    for (const std::string &text : {std::string("does not take the module's machine code: ") + error,
+                                    std::string("; compile the module again for the chip of this GPU, or install")})
+      EXPECT_NE(result.message.find(text), std::string::npos) << result.message;
+    expectClean();
+  }
+
+  std::unique_ptr<fbs::ModuleT> toy = toyModule({.slots = 2, .gpu = true});
+  const fbs::TargetT &target = *toy->targets[0];
+};
+
+TEST_F(CubinTest, IsTakenBeforePtx) {
+  use(cubinOf(target, 90, true), true);
+  expectRuns(1, 0);
+  use(cubinOf(target, 90, false), true);
+  expectRuns(1, 0);
+}
+
+TEST_F(CubinTest, IsEnough) {
+  use(cubinOf(target, 90, true), false);
+  expectRuns(1, 0);
+}
+
+TEST_F(CubinTest, OfAnotherChip) {
+  // The module says sm_90a, the machine code something else.
+  for (unsigned sm : {80u, 100u, 120u}) {
+    use(cubinOf(target, sm, true), true);
+    expectRuns(0, 1);
+    use(cubinOf(target, sm, true), false);
+    expectRefused("CUDA_ERROR_NO_BINARY_FOR_GPU");
+  }
+}
+
+TEST_F(CubinTest, NewerThanTheDriver) {
+  setFake("DRIVER", "12090");
+  use(cubinOf(target, 90, true), true);
+  expectRuns(0, 1);
+  use(cubinOf(target, 90, true), false);
+  expectRefused("CUDA_ERROR_INVALID_IMAGE");
+  // What older tools made, it takes.
+  use(cubinOf(target, 90, false), true);
+  expectRuns(1, 0);
+}
+
+TEST_F(CubinTest, OfAnotherMachine) {
+  use(readText(V4_TEST_EMU_IMAGE), true);
+  expectRuns(0, 1);
+  use(readText(V4_TEST_EMU_IMAGE), false);
+  expectRefused("CUDA_ERROR_INVALID_IMAGE");
+}
+
+TEST_F(CubinTest, WithoutAKernel) {
+  auto less = toyModule({.slots = 2, .gpu = true});
+  less->targets[0]->kernels.pop_back();
+  use(cubinOf(*less->targets[0], 90, true), true);
+  Result result = session("cuda", dir / "state");
+  EXPECT_EQ(result.code, V4_INVALID) << result.message;
+  EXPECT_NE(result.message.find("the module's images do not define '"), std::string::npos) << result.message;
+  expectClean();
+}
+
 /// Every call of a whole session fails once, with an error that passes, one that ends the context, one that ends the
 /// device.
 class EveryCallTest : public SessionsTest, public testing::WithParamInterface<int> {};
@@ -495,9 +632,26 @@ TEST_F(FaultsTest, OutOfMemoryAtEveryAllocation) {
 TEST_F(FaultsTest, KernelFaultNamesTheKernel) {
   setFake("FAULT", "gpu_toy_mix:1:700");
   expectFails({"layers.0.mix", "toy_mix", "prefill_8"});
-  // In a replay the entry is known.
+  // In a replay the entry is known, and how to know the kernel: not before the third step does it fault.
   setFake("FAULT", "gpu_toy_count:7:716");
-  expectFails({"decode"});
+  expectFails({"failed in entry 'decode'", "CUDA_LAUNCH_BLOCKING=1", "CUDA_ERROR_MISALIGNED_ADDRESS"});
+  ::setenv("CUDA_LAUNCH_BLOCKING", "1", 1);
+  setFake("FAULT", "gpu_toy_count:7:716");
+  expectFails({"failed in launch 'count' (kernel 'toy_count_5') of entry 'decode'", "CUDA_ERROR_MISALIGNED_ADDRESS"});
+  EXPECT_EQ(counters().captured_launches, 0u);
+  ::unsetenv("CUDA_LAUNCH_BLOCKING");
+}
+
+TEST_F(FaultsTest, LaunchesThatAreWaitedForGiveTheSame) {
+  Result graphs = session("cuda", dir / "graphs.state");
+  EXPECT_GT(counters().graph_launches, 0u);
+  newFake();
+  ::setenv("CUDA_LAUNCH_BLOCKING", "1", 1);
+  Result singly = session("cuda", dir / "singly.state");
+  ::unsetenv("CUDA_LAUNCH_BLOCKING");
+  EXPECT_EQ(counters().graph_launches, 0u);
+  expectRight(singly);
+  EXPECT_EQ(singly.logits, graphs.logits);
 }
 
 TEST_F(FaultsTest, LostDevice) {

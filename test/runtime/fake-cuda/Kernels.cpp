@@ -4,6 +4,7 @@
 
 #include "emulator/KernelApi.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -45,6 +46,7 @@ uint32_t numberBehind(const std::string &line, char mark) {
 
 LoadedImage readPtx(const char *text, int major, int minor, int driver) {
   LoadedImage out;
+  out.isPtx = true;
   auto fail = [&](int result, std::string error) {
     out.result = result;
     out.error = std::move(error);
@@ -77,7 +79,6 @@ LoadedImage readPtx(const char *text, int major, int minor, int driver) {
       std::string name = third.substr(0, third.find_first_of("( \t"));
       kernel = &out.kernels[name];
       kernel->name = name;
-      kernel->parametersKnown = true;
       inParameters = third.find(')') == std::string::npos;
     } else if (inParameters && first == ".param") {
       if (second != ".u64" && second != ".b64")
@@ -98,33 +99,60 @@ LoadedImage readPtx(const char *text, int major, int minor, int driver) {
   return out;
 }
 
-LoadedImage readCubin(const char *image, int major, int minor) {
+/// What the section .nv.info.KERNEL says: attributes of a format, a number, and two bytes that are the value (HVAL), or
+/// the size of the value behind them (SVAL).
+void readAttributes(const char *bytes, uint64_t size, Kernel &kernel) {
+  constexpr uint8_t hval = 3, sval = 4, required = 0x10, parameterBytes = 0x19;
+  while (size >= 4) {
+    uint8_t format = uint8_t(bytes[0]), attribute = uint8_t(bytes[1]);
+    uint16_t value;
+    std::memcpy(&value, bytes + 2, sizeof value);
+    if (format == hval && attribute == parameterBytes) {
+      kernel.parameters = value / 8;
+    }
+    uint64_t step = format == sval ? 4u + value : 4u;
+    if (step > size)
+      return;
+    if (format == sval && attribute == required && value == sizeof kernel.block)
+      std::memcpy(kernel.block, bytes + 4, sizeof kernel.block);
+    bytes += step;
+    size -= step;
+  }
+}
+
+/// The driver is given no size either: it trusts the header.
+LoadedImage readCubin(const char *image, int major, int minor, int driver) {
   LoadedImage out;
   const auto *header = reinterpret_cast<const Elf64_Ehdr *>(image);
   constexpr unsigned machineCuda = 190;
-  unsigned flags = header->e_flags, sm = flags & 0xFF;
-  // Since 13.0 the architecture is in the second byte (ABI version 8).
-  if (header->e_ident[EI_ABIVERSION] >= 8)
-    sm = flags >> 8 & 0xFF;
-  if (header->e_machine != machineCuda) {
+  bool since13 = header->e_ident[EI_ABIVERSION] >= 8; // the chip's number is in the second byte then
+  unsigned sm = header->e_flags >> (since13 ? 8 : 0) & 0xFF;
+  if (header->e_machine != machineCuda || (since13 && driver < 13000)) {
     out.result = invalidImage;
-    out.error = "the image is no cubin";
     return out;
   }
   if (!runs(concat("sm_", sm), false, major, minor)) {
     out.result = noBinary;
-    out.error = concat("the cubin is for sm_", sm);
     return out;
   }
   const auto *sections = reinterpret_cast<const Elf64_Shdr *>(image + header->e_shoff);
   const char *names = image + sections[header->e_shstrndx].sh_offset;
-  for (unsigned i = 0; i != header->e_shnum; ++i) {
-    std::string name = names + sections[i].sh_name;
-    if (name.rfind(".text.", 0) == 0)
-      out.kernels[name.substr(6)].name = name.substr(6);
-    if (name.rfind(".nv.shared.", 0) == 0)
-      out.kernels[name.substr(11)].sharedBytes = uint32_t(sections[i].sh_size);
-  }
+  auto forSections = [&](std::string_view prefix, auto visit) {
+    for (unsigned i = 0; i != header->e_shnum; ++i)
+      if (std::string_view name = names + sections[i].sh_name; name.starts_with(prefix))
+        visit(std::string(name.substr(prefix.size())), sections[i]);
+  };
+  forSections(".text.", [&](std::string name, const Elf64_Shdr &) { out.kernels[name].name = name; });
+  // Since 9.0 a block has 1 KiB that is the system's.
+  uint32_t system = sm >= 90 ? 1024 : 0;
+  forSections(".nv.shared.", [&](const std::string &name, const Elf64_Shdr &section) {
+    if (auto found = out.kernels.find(name); found != out.kernels.end())
+      found->second.sharedBytes = uint32_t(section.sh_size) - std::min(system, uint32_t(section.sh_size));
+  });
+  forSections(".nv.info.", [&](const std::string &name, const Elf64_Shdr &section) {
+    if (auto found = out.kernels.find(name); found != out.kernels.end())
+      readAttributes(image + section.sh_offset, section.sh_size, found->second);
+  });
   return out;
 }
 
@@ -133,7 +161,7 @@ LoadedImage readCubin(const char *image, int major, int minor) {
 LoadedImage readImage(const void *image, int major, int minor, int driver) {
   const char *bytes = static_cast<const char *>(image);
   if (std::memcmp(bytes, ELFMAG, SELFMAG) == 0)
-    return readCubin(bytes, major, minor);
+    return readCubin(bytes, major, minor, driver);
   return readPtx(bytes, major, minor, driver);
 }
 

@@ -8,6 +8,7 @@
     rows.py FOLDER top_k COLUMNS K [position=T ratio=R] [ties] [nan] [rising] [close]
     rows.py FOLDER index HEADS WIDTH KEYS K POSITION [FORM] [part=I,P] [query=bf16] [close]
     rows.py FOLDER merge PARTS K COLUMNS POSITION [close]
+    rows.py FOLDER rope ROWS HEADS WIDTH PAIRS [inverse] [query=bf16]
     rows.py FOLDER hadamard ROWS HEADS WIDTH [query=bf16]
     rows.py FOLDER hc_mix ROWS STREAMS WIDTH COLUMNS PART [head] [query=bf16]
     rows.py FOLDER hc_close STREAMS WIDTH PARTS ITERATIONS [head] [query=bf16] [integers]
@@ -155,7 +156,7 @@ class Kernel:
             out.write("\n".join(words) + "\n")
 
 
-ROW = "threads = 256, blocks_per_sm = 1"
+ROW = "threads = 256"
 POISON = b"\xff\xff\xff\xff"
 
 
@@ -375,6 +376,25 @@ def merge(folder, options, parts, k, columns, position):
     kernel.write()
 
 
+def rope(folder, options, rows, heads, width, pairs):
+    """Every product and sum is rounded, as the definition says."""
+    element = options.get("query", "f32")
+    k = Kernel(folder, "rope", "inverse" if "inverse" in options else "", options)
+    x, table, y = normal(rows * max(heads, 1), width, element), normal(2 * rows, pairs, "f32"), []
+    k.bind("x", shape_of(rows, heads, width), element, stored(flat(x), element))
+    k.bind("table", (rows, 2, pairs), "f32", stored(flat(table), "f32"))
+    for number, row in enumerate(x):
+        token, sign = number // max(heads, 1), -1 if "inverse" in options else 1
+        y += row[:width - 2 * pairs]
+        for i in range(pairs):
+            a, c = row[width - 2 * pairs + 2 * i:][:2]
+            cos, sin = table[2 * token][i], table[2 * token + 1][i]
+            y.append(rounded(rounded(a * cos, "f32") - sign * rounded(c * sin, "f32"), "f32"))
+            y.append(rounded(rounded(c * cos, "f32") + sign * rounded(a * sin, "f32"), "f32"))
+    k.result("y", shape_of(rows, heads, width), element, stored(y, element))
+    k.write()
+
+
 def hadamard(folder, options, rows, heads, width):
     """Integers: exact where the root of the width is."""
     element = options.get("query", "f32")
@@ -454,7 +474,7 @@ def hc_close(folder, options, n, width, parts, iterations):
 
 def hc_post(folder, options, n, width):
     element = options.get("query", "f32")
-    kernel = Kernel(folder, "hc_post", "threads = 128, blocks_per_sm = 1", options)
+    kernel = Kernel(folder, "hc_post", "threads = 128", options)
     f, x = normal(1, width, element)[0], normal(n, width, element)
     post, comb = normal(1, n, "f32")[0], normal(n, n, "f32")
     if "integers" in options:
@@ -481,7 +501,7 @@ def chosen_weights(logits, chosen):
     return f32([score / (math.fsum(scores) + 1e-20) * 1.5 for score in scores])
 
 
-WARP = "threads = 32, blocks_per_sm = 1, scale = 1.5 : f32"
+WARP = "threads = 32, scale = 1.5 : f32"
 
 
 def route(folder, options, experts, k):
@@ -528,7 +548,7 @@ def route_hash(folder, options, experts, k, vocabulary, token):
 
 def dispatch(folder, options, rows, k, experts, threads):
     """`some`: rows that take no part; `one`: all pairs to one expert, a row with it twice and more."""
-    attributes = "threads = %d, blocks_per_sm = 1, experts = %d : i64" % (threads, experts)
+    attributes = "threads = %d, experts = %d : i64" % (threads, experts)
     kernel = Kernel(folder, "dispatch", attributes, options)
     indices = [[experts // 2] * k if "one" in options else rng.sample(range(experts), k) for _ in range(rows)]
     weights = normal(rows, k, "f32")
@@ -692,7 +712,7 @@ def rows_of(options, rows, width, element, block=0):
 
 
 def append_threads(rows):
-    return "threads = %d, blocks_per_sm = 1" % (128 if rows <= 4 else 512)
+    return "threads = %d" % (128 if rows <= 4 else 512)
 
 
 def append_window(folder, options, rows, width, window, start, length):
@@ -738,7 +758,7 @@ def shape_of(rows, heads, width):
 
 
 def rms_norm(folder, options, rows, heads, width):
-    kernel, element = Kernel(folder, "rms_norm", "blocks_per_sm = 1, eps = 1.0e-6 : f32", options), options.get("query", "f32")
+    kernel, element = Kernel(folder, "rms_norm", "eps = 1.0e-6 : f32", options), options.get("query", "f32")
     x, weight = normal(rows * max(heads, 1), width, element), normal(1, width, element)[0]
     kernel.bind("x", shape_of(rows, heads, width), element, stored(flat(x), element))
     if "plain" not in options:
@@ -753,7 +773,7 @@ def rms_norm(folder, options, rows, heads, width):
 
 def round_trip(folder, options, rows, heads, width, columns, block):
     form, element = form_of(options), options.get("query", "f32")
-    attributes = "blocks_per_sm = 1, format = %d : i32, block = %d : i64, columns = %d : i64"
+    attributes = "format = %d : i32, block = %d : i64, columns = %d : i64"
     attributes %= form == "e2m1", block, columns
     kernel = Kernel(folder, "round_trip", attributes, options)
     x, y = rows_of(options, rows * max(heads, 1), width, element, block), []
@@ -773,7 +793,7 @@ def main():
     folder, kernel, *rest = sys.argv[1:]
     sizes = [int(word) for word in rest if word.lstrip("-").isdigit()]
     options = dict(word.partition("=")[::2] for word in rest if not word.lstrip("-").isdigit())
-    kinds = [attention, attention_part, combine, top_k, index, merge, hadamard, hc_mix, hc_close, hc_post, route,
+    kinds = [attention, attention_part, combine, top_k, index, merge, rope, hadamard, hc_mix, hc_close, hc_post, route,
              route_hash, dispatch, compress, append_window, append_cache, window_context,
              rms_norm, round_trip]
     {kind.__name__: kind for kind in kinds}[kernel](folder, options, *sizes)
