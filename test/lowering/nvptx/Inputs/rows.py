@@ -690,8 +690,9 @@ def halfway(rows, width, element, form, block):
         row = []
         for first in range(0, width, block):
             exponent = rng.randrange(-8, 9)
-            # The one largest may be anywhere; others are codes up to the largest or far from it.
-            numbers = [number(exponent - rng.choice([0, 2])) for _ in range(min(block, width - first))]
+            # The largest may be anywhere; the others are as large or far from it.
+            below = exponent - rng.choice([0, 2])
+            numbers = [number(below) for _ in range(min(block, width - first))]
             numbers[rng.choice([0, len(numbers) - 1, rng.randrange(len(numbers))])] = codes[-1] * 2.0**exponent
             row += numbers
         x.append(row)
