@@ -45,10 +45,11 @@ TEMPLATES = {
     "route": "rows.py route 45 8 | rows.py route 45 8 ties | rows.py route 45 8 nan",
     "route_hash": "rows.py route_hash 40 32 5 -3 | rows.py route_hash 40 32 5 2 | rows.py route_hash 40 32 5 7",
     "dispatch": "rows.py dispatch 50 3 40 96 | rows.py dispatch 50 3 40 96 some | rows.py dispatch 50 3 40 96 one",
-    "compress": "rows.py compress 9 4 32 6 9 overlap | rows.py compress 9 4 32 5 11 overlap | rows.py compress 9 4 32 0 2 overlap",
+    "compress": "rows.py compress 40 4 32 2 37 overlap | rows.py compress 40 4 32 7 33 overlap | rows.py compress 40 4 32 5 0 overlap",
     "append_rows": "rows.py append_window 40 128 20 21 37 e4m3 | rows.py append_window 40 128 20 21 37 e4m3 ties",
     "window_context": "rows.py window_context 9 128 9 20 0 18 e2m1 query=bf16",
     "rms_norm": "rows.py rms_norm 6 0 50",
+    "rope": "rows.py rope 3 4 72 4 inverse query=bf16",
     "round_trip": "rows.py round_trip 9 0 112 96 32 e2m1 | rows.py round_trip 9 0 112 96 32 e2m1 ties",
 }
 LARGE = {"gemv_bf16", "gemv_fp8", "grouped_gemv", "grouped_gemm", "attention", "attention_part", "combine", "top_k", "index_top_k",
