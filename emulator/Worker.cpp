@@ -256,9 +256,11 @@ bool Worker::prepare() {
     cells.resize((launch->sharedBytes >> granuleShift) + 1);
   if (launch->races)
     for (uint32_t i = 0; i != kernel->gap_count; ++i)
-      for (uint32_t at = kernel->gaps[i].begin; at < kernel->gaps[i].end; at += kernel->shared_granule) {
-        cells[at >> granuleShift].gap = 1;
-        cells[at >> granuleShift].tag = 0;
+      // A granule that the buffer before it ends in belongs to the buffer.
+      for (uint32_t cell = (kernel->gaps[i].begin + kernel->shared_granule - 1) >> granuleShift;
+           cell < kernel->gaps[i].end >> granuleShift; ++cell) {
+        cells[cell].gap = 1;
+        cells[cell].tag = 0;
       }
   uint32_t count = launch->threads;
   warps.resize((count + 31) / 32);

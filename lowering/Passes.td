@@ -60,7 +60,8 @@ def DistributeThreadsPass : Pass<"v4-distribute-threads", "::mlir::func::FuncOp"
   let summary = "share the work of a workgroup out among the threads of a block";
   let description = [{
     On the function of a workgroup (`v4.grid`), on buffers: the iterations of every linalg op are numbered and thread t of T takes number t,
-    t + T and so on; a reduction of few results is cut into partial sums that are added up in order. Loops and conditions around them are
+    t + T and so on. Of an op without sums it takes several neighbours at a time, up to 16 bytes, where all operands are known to be aligned
+    for that and all threads still have work. A reduction of few results is cut into partial sums that are added up in order. Loops and conditions around them are
     followed by all threads. Stores of single elements, and loops of nothing else, are done by thread 0. A `gpu.barrier` stands between two
     steps that access one buffer, if one of them writes it. T is 128, or what the templates (`v4.kernel`) in the function want; those that want
     nothing get T as attribute `threads`. Upstream's
@@ -77,7 +78,7 @@ def DistributeThreadsPass : Pass<"v4-distribute-threads", "::mlir::func::FuncOp"
     ```
   }];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
-                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
 }
 
 def ExpandTablesPass : Pass<"v4-expand-tables", "::mlir::func::FuncOp"> {

@@ -97,7 +97,7 @@ public:
     auto kernel = KernelOp::create(*this, ValueRange(tiles).getTypes(), name, inputs(ids), tiles);
     setAttributes(kernel);
     if (isGpu)
-      setBlock(kernel, kRowThreads);
+      setThreads(kernel, kRowThreads);
     setInsertionPointToStart(forall.getTerminator().getBody());
     for (auto [tile, out, result] : llvm::zip(tiles, forall.getRegionIterArgs(), kernel.getResults())) {
       auto part = tile.getDefiningOp<tensor::ExtractSliceOp>();
@@ -158,7 +158,7 @@ public:
       tiles.push_back(cut(out, slots || i > 0));
     auto kernel = KernelOp::create(*this, ValueRange(llvm::to_vector_of<Value>(tiles)).getTypes(), "compress", inputs,
                                    llvm::to_vector_of<Value>(tiles));
-    setBlock(kernel, kRowThreads);
+    setThreads(kernel, kRowThreads);
     setInsertionPointToStart(forall.getTerminator().getBody());
     for (auto [tile, out, result] : llvm::zip(tiles, forall.getRegionIterArgs(), kernel.getResults()))
       tensor::ParallelInsertSliceOp::create(*this, result, out, tile.getMixedOffsets(), tile.getMixedSizes(),

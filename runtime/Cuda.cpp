@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The device `cuda`: an NVIDIA GPU through its driver. The first run of a program goes launch by launch, so that a kernel
-// that faults is known by name; then its launches are one graph, unless CUDA_LAUNCH_BLOCKING=1.
+// The device `cuda`: an NVIDIA GPU through its driver. The first run of a program goes launch by launch, so that a
+// kernel that faults is known by name; then its launches are one graph, unless CUDA_LAUNCH_BLOCKING=1.
 #include "runtime/CudaGpu.h"
 #include "runtime/Device.h"
 

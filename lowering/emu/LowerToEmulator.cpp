@@ -327,7 +327,7 @@ LogicalResult Rewriter::layOutSharedMemory() {
   auto next = [&](uint64_t alignment) {
     uint64_t begin = end == 0 ? 0 : llvm::alignTo(end + kGapBytes, alignment);
     if (begin > end) {
-      gaps.push_back(int32_t(llvm::alignTo(end, 16)));
+      gaps.push_back(int32_t(end));
       gaps.push_back(int32_t(begin));
     }
     return begin;
@@ -821,6 +821,30 @@ LogicalResult Rewriter::rewrite(Operation *op) {
         if (!callee || callee.isExternal())
           return op->emitError() << "calls '" << (callOp.getCallee() ? *callOp.getCallee() : "a function pointer")
                                  << "', which the module does not define";
+        return success();
+      })
+      .Case<LLVM::PoisonOp, LLVM::UndefOp>([&](Operation *) -> LogicalResult {
+        // Like shared memory that nobody has written; LLVM would choose what suits it.
+        auto type = op->getResult(0).getType();
+        auto vector = dyn_cast<VectorType>(type);
+        Type element = vector ? vector.getElementType() : type;
+        if (!element.isIntOrFloat())
+          return success();
+        Type integer = b.getIntegerType(element.getIntOrFloatBitWidth());
+        if (vector)
+          integer = vector.clone(integer);
+        TypedAttr ones = b.getIntegerAttr(getElementTypeOrSelf(integer), APInt::getAllOnes(element.getIntOrFloatBitWidth()));
+        if (vector)
+          ones = DenseElementsAttr::get(cast<ShapedType>(integer), ones);
+        Value value = LLVM::ConstantOp::create(b, loc, integer, ones);
+        replace(op, type == integer ? value : LLVM::BitcastOp::create(b, loc, type, value));
+        return success();
+      })
+      .Case<LLVM::InsertElementOp, LLVM::ExtractElementOp>([&](Operation *) -> LogicalResult {
+        APInt position;
+        int64_t lanes = cast<VectorType>(op->getOperand(0).getType()).getDimSize(0);
+        if (matchPattern(op->getOperands().back(), m_ConstantInt(&position)) && position.uge(uint64_t(lanes)))
+          return op->emitError() << "lane " << position.getSExtValue() << " of a vector of " << lanes;
         return success();
       })
       .Case<LLVM::UDivOp, LLVM::URemOp>([&](Operation *) -> LogicalResult {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Which buffers a value may be.
+// Which buffers a value may be, and how they are aligned.
 
 #ifndef V4_LOWERING_NVPTX_BUFFERS_H
 #define V4_LOWERING_NVPTX_BUFFERS_H
@@ -11,41 +11,17 @@
 
 namespace mlir::v4 {
 
+/// Bytes that one instruction of a thread moves at most, and to a multiple of which the memory of arguments, of the
+/// arena and of a workgroup is aligned.
+constexpr int64_t kWideBytes = 16;
+
 /// The values that a buffer may be a view of: arguments and allocations. Views, conditions and the values of loops are
 /// looked through.
-inline llvm::SetVector<Value> rootsOf(Value buffer) {
-  llvm::SetVector<Value> roots, seen;
-  SmallVector<Value> work = {buffer};
-  while (!work.empty()) {
-    Value value = work.pop_back_val();
-    if (!seen.insert(value))
-      continue;
-    auto result = dyn_cast<OpResult>(value);
-    auto yielded = [&](Region &region) { work.push_back(region.front().getTerminator()->getOperand(result.getResultNumber())); };
-    if (auto argument = dyn_cast<BlockArgument>(value)) {
-      auto loop = dyn_cast<scf::ForOp>(argument.getOwner()->getParentOp());
-      if (!loop || argument == loop.getInductionVar()) {
-        roots.insert(value);
-        continue;
-      }
-      work.push_back(loop.getTiedLoopInit(argument)->get());
-      work.push_back(loop.getTiedLoopYieldedValue(argument)->get());
-    } else if (auto view = value.getDefiningOp<ViewLikeOpInterface>()) {
-      work.push_back(view.getViewSource());
-    } else if (auto select = value.getDefiningOp<arith::SelectOp>()) {
-      work.append({select.getTrueValue(), select.getFalseValue()});
-    } else if (auto branch = value.getDefiningOp<scf::IfOp>()) {
-      yielded(branch.getThenRegion());
-      yielded(branch.getElseRegion());
-    } else if (auto loop = value.getDefiningOp<scf::ForOp>()) {
-      work.push_back(loop.getInitArgs()[result.getResultNumber()]);
-      yielded(loop.getRegion());
-    } else {
-      roots.insert(value);
-    }
-  }
-  return roots;
-}
+llvm::SetVector<Value> rootsOf(Value buffer);
+
+/// Whether all rows of `memory`, whose last dimension is contiguous, are known to start at multiples of `bytes`, at
+/// most kWideBytes.
+bool hasAlignedRows(Value memory, int64_t bytes);
 
 } // namespace mlir::v4
 

@@ -13,6 +13,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
@@ -185,23 +186,38 @@ private:
     return result;
   }
 
-  /// An element of every input; scalars as they are.
+  /// What the body gets of an operand at the iteration `loops`: an element, or `lanes` of them where the operand's last
+  /// dimension is the last loop; scalars as they are; nothing where the body does not look at it.
+  Value loadOperand(linalg::LinalgOp op, OpOperand *operand, ArrayRef<Value> loops, int64_t lanes = 1) {
+    auto type = dyn_cast<MemRefType>(operand->get().getType());
+    if (!type)
+      return operand->get();
+    if (!op.payloadUsesValueFromOperand(operand))
+      return Value();
+    AffineMap map = op.getMatchingIndexingMap(operand);
+    SmallVector<Value> at = indices(map, loops);
+    if (lanes == 1 || !map.isFunctionOfDim(op.getNumLoops() - 1))
+      return memref::LoadOp::create(b, operand->get(), at);
+    auto load = vector::LoadOp::create(b, VectorType::get({lanes}, type.getElementType()), operand->get(), at);
+    load.setAlignment(alignmentOf(type, lanes));
+    return load;
+  }
+
   SmallVector<Value> loadInputs(linalg::LinalgOp op, ArrayRef<Value> loops) {
-    SmallVector<Value> values;
-    for (OpOperand *input : op.getDpsInputOperands()) {
-      if (!isa<MemRefType>(input->get().getType()) || op.getMatchingBlockArgument(input).use_empty())
-        values.push_back(isa<MemRefType>(input->get().getType()) ? Value() : input->get());
-      else
-        values.push_back(memref::LoadOp::create(b, input->get(), indices(op.getMatchingIndexingMap(input), loops)));
-    }
-    return values;
+    return llvm::map_to_vector(op.getDpsInputOperands(),
+                               [&](OpOperand *input) { return loadOperand(op, input, loops); });
   }
 
   /// The op's body at the iteration `loops`; the values it yields.
   SmallVector<Value> inlineBody(linalg::LinalgOp op, ArrayRef<Value> loops, ValueRange outputs) {
-    IRMapping map;
     SmallVector<Value> values = loadInputs(op, loops);
     llvm::append_range(values, outputs);
+    return cloneBody(op, loops, values);
+  }
+
+  /// The same with what the body gets of all operands.
+  SmallVector<Value> cloneBody(linalg::LinalgOp op, ArrayRef<Value> loops, ArrayRef<Value> values) {
+    IRMapping map;
     for (auto [argument, value] : llvm::zip_equal(op.getBlock()->getArguments(), values))
       if (value)
         map.map(argument, value);
@@ -221,6 +237,72 @@ private:
   void storeOutput(linalg::LinalgOp op, unsigned number, ArrayRef<Value> loops, Value value) {
     OpOperand *output = op.getDpsInitOperand(number);
     memref::StoreOp::create(b, value, output->get(), indices(op.getMatchingIndexingMap(output), loops));
+  }
+
+  static int64_t alignmentOf(MemRefType type, int64_t lanes) {
+    return std::min(kWideBytes, lanes * type.getElementTypeBitWidth() / 8);
+  }
+
+  /// How many neighbouring points of an op without sums a thread takes at a time: as many as fill 16 bytes of the
+  /// narrowest operand, if all operands lie so that instructions can move as much, but no more than leave work for all
+  /// threads.
+  int64_t lanesOf(linalg::LinalgOp op, ArrayRef<int64_t> ranges, int64_t points) {
+    if (ranges.empty() || op.getNumParallelLoops() != ranges.size())
+      return 1;
+    unsigned last = ranges.size() - 1;
+    int64_t lanes = 1;
+    SmallVector<std::pair<Value, MemRefType>> rows;
+    for (OpOperand &operand : op->getOpOperands()) {
+      auto type = dyn_cast<MemRefType>(operand.get().getType());
+      AffineMap map = op.getMatchingIndexingMap(&operand);
+      if (!type || (!map.isFunctionOfDim(last) && !op.isDpsInit(&operand)))
+        continue;
+      // Neighbouring points are neighbouring elements.
+      ArrayRef<AffineExpr> results = map.getResults();
+      if (results.empty() || results.back() != b.getAffineDimExpr(last) ||
+          llvm::any_of(results.drop_back(), [&](AffineExpr expr) { return expr.isFunctionOfDim(last); }) ||
+          !type.getElementType().isIntOrFloat() || type.getElementTypeBitWidth() % 8)
+        return 1;
+      lanes = std::max<int64_t>(lanes, 8 * kWideBytes / type.getElementTypeBitWidth());
+      rows.emplace_back(operand.get(), type);
+    }
+    auto isPossible = [&] {
+      return ranges[last] % lanes == 0 && llvm::all_of(rows, [&](auto row) {
+               return hasAlignedRows(row.first, alignmentOf(row.second, lanes));
+             });
+    };
+    while (lanes > 1 && (!isPossible() || points / lanes * 2 <= threads))
+      lanes /= 2;
+    return lanes;
+  }
+
+  /// An op without sums, `lanes` points at a time.
+  void distributeLanes(linalg::LinalgOp op, SmallVector<int64_t> sizes, int64_t points, int64_t lanes) {
+    sizes.back() /= lanes;
+    forEachPoint(points / lanes, [&](Value unit) {
+      SmallVector<Value> loops = delinearize(unit, sizes);
+      loops.back() = arith::MulIOp::create(b, loops.back(), b_index(lanes));
+      SmallVector<Value> loaded;
+      for (OpOperand &operand : op->getOpOperands())
+        loaded.push_back(loadOperand(op, &operand, loops, lanes));
+      SmallVector<SmallVector<Value>> results(op.getNumDpsInits());
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        SmallVector<Value> values(loaded), at(loops);
+        for (Value &value : values)
+          if (value && isa<VectorType>(value.getType()))
+            value = vector::ExtractOp::create(b, value, lane);
+        at.back() = arith::AddIOp::create(b, at.back(), b_index(lane));
+        for (auto [list, value] : llvm::zip_equal(results, cloneBody(op, at, values)))
+          list.push_back(value);
+      }
+      for (auto [i, list] : llvm::enumerate(results)) {
+        OpOperand *output = op.getDpsInitOperand(i);
+        auto type = cast<MemRefType>(output->get().getType());
+        Value vector = vector::FromElementsOp::create(b, VectorType::get({lanes}, type.getElementType()), list);
+        auto store = vector::StoreOp::create(b, vector, output->get(), indices(op.getMatchingIndexingMap(output), loops));
+        store.setAlignment(alignmentOf(type, lanes));
+      }
+    });
   }
 
   LogicalResult distribute(linalg::LinalgOp op) {
@@ -249,6 +331,11 @@ private:
     if (combiner) {
       distributeParts(op, combiner, points, terms, parts, [&](Value point) { setLoops(parallel, pointSizes, point); },
                       [&](Value term) { setLoops(reduction, termSizes, term); }, loops);
+      op.erase();
+      return success();
+    }
+    if (int64_t lanes = lanesOf(op, ranges, points); lanes > 1) {
+      distributeLanes(op, ranges, points, lanes);
       op.erase();
       return success();
     }
@@ -343,8 +430,6 @@ struct DistributeThreadsPass : v4::impl::DistributeThreadsPassBase<DistributeThr
     // A template decides how many threads it works with, or takes what the phase has.
     int64_t threads = 0;
     WalkResult result = func.walk([&](KernelOp kernel) {
-      if (auto blocks = kernel->getAttr("blocks_per_sm"))
-        func->setAttr("v4.blocks_per_sm", blocks);
       auto wanted = kernel->getAttrOfType<IntegerAttr>("threads");
       if (!wanted)
         return WalkResult::advance();

@@ -19,6 +19,7 @@ ArrayRef<v4::GpuTemplate> v4::getGpuTemplates() {
       {"top_k", nullptr, selectBlockTopK, expandBlockTopK},
       {"index_top_k", nullptr, selectBlockIndexTopK, expandBlockIndexTopK},
       {"merge_top_k", nullptr, nullptr, expandBlockMergeTopK},
+      {"rope", nullptr, selectBlockRope, expandBlockRope},
       {"hadamard", nullptr, selectBlockHadamard, expandBlockHadamard},
       {"hc_mix", nullptr, nullptr, expandBlockHcMix},
       {"hc_close", nullptr, nullptr, expandBlockHcClose},

@@ -17,9 +17,8 @@ namespace mlir::v4 {
 /// All threads of the block run the code; a barrier stands in front of it when it reads what was written before or the
 /// other way round, and behind it likewise, so that none is needed at its ends.
 ///
-/// Attributes that `select` may set on the `v4.kernel`: `threads` (i64, threads of a block, a multiple of 32; kernels of
-/// one phase must agree; without it those of the phase, which the op has at `expand`) and `blocks_per_sm` (i64, what
-/// registers are limited for; notably 1 leaves loads in flight).
+/// `select` may set attribute `threads` on the `v4.kernel` (i64, threads of a block, a multiple of 32; kernels of one
+/// phase must agree; without it those of the phase, which the op has at `expand`).
 struct GpuTemplate {
   /// The name of its `v4.kernel` ops.
   llvm::StringRef name;

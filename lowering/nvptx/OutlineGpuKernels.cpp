@@ -142,8 +142,8 @@ private:
     auto block = b.getDenseI32ArrayAttr({static_cast<int32_t>(threads), 1, 1});
     func.setKnownBlockSizeAttr(block);
     func->setAttr(NVVM::NVVMDialect::getReqntidAttrName(), block);
-    if (auto blocks = phase->getAttrOfType<IntegerAttr>("v4.blocks_per_sm"))
-      func->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(), b.getI32IntegerAttr(blocks.getInt()));
+    // Registers are limited for one block of a processor: ptxas's own limit takes loads out of flight, or spills.
+    func->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(), b.getI32IntegerAttr(1));
     func->setAttr("v4.grid", phase->getAttr("v4.grid"));
     if (isDynamic)
       func->setAttr("v4.shared", b.getI64IntegerAttr(shared));

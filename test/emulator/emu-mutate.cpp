@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// emu-mutate KERNEL.mlir -launch=WORDS [-equivalent=FILE] [-scales=NAME,...] [-each=N] [-list]: changes a kernel at the
-// NVVM level op by op and asks of every changed kernel that the emulator reports a fault or that the launch's result is
-// another than the kernel's own, bit for bit (Launch.h has the words). A changed op that is not executed, or gives the
-// same values as before at every execution, is no bug in this launch and is left out, as are mutants that FILE lists,
-// one line each, `NAME # why it computes the same`. Of the others at least 95 % must be caught. What is not is printed,
-// and so is a listed mutant that is caught. -each=N takes N mutants of each kind, spread over the kernel. -scales names
-// the bindings that hold scales, whose loads are moved to another block's.
+// emu-mutate KERNEL.mlir -launch=WORDS... [-equivalent=FILE] [-scales=NAME,...] [-each=N] [-list]: changes a kernel at
+// the NVVM level op by op and asks of every changed kernel that the emulator reports a fault or that the result of a
+// launch is another than the kernel's own, bit for bit (Launch.h has the words). A changed op that no launch executes,
+// or that gives the same values as before at every execution, is no bug in these launches and is left out, as are
+// mutants that FILE lists, one line each, `NAME # why it computes the same`. Of the others at least 95 % must be caught.
+// What is not is printed. A listed mutant that is caught or left out anyway is an error. -each=N takes N mutants of each
+// kind, spread over the kernel. -scales names the bindings that hold scales, whose loads are moved to another block's.
 //
 // Each mutant is compiled and run in a child process with a time limit: a loop that never ends is caught as well.
 
@@ -37,7 +37,7 @@ using namespace mlir;
 using namespace ::v4::test;
 
 static llvm::cl::opt<std::string> input(llvm::cl::Positional, llvm::cl::Required);
-static llvm::cl::opt<std::string> launchFile("launch", llvm::cl::desc("file of launch words"), llvm::cl::Required);
+static llvm::cl::list<std::string> launchFiles("launch", llvm::cl::desc("file of launch words"), llvm::cl::OneOrMore);
 static llvm::cl::opt<std::string> equivalentFile("equivalent");
 static llvm::cl::opt<bool> list("list", llvm::cl::desc("print every mutant and what became of it"));
 static llvm::cl::opt<std::string> only("only", llvm::cl::desc("run this mutant alone and say what it does"));
@@ -150,12 +150,17 @@ public:
             });
         })
         .Case([&](NVVM::ShflOp shuffle) {
-          if (shuffle.getType() == shuffle.getVal().getType())
-            add("lane", "own-value", [shuffle]() mutable { shuffle.getResult().replaceAllUsesWith(shuffle.getVal()); });
-          add("lane", "other-kind", [this, shuffle]() mutable {
-            NVVM::ShflKind kind = shuffle.getKind() == NVVM::ShflKind::idx ? NVVM::ShflKind::bfly : NVVM::ShflKind::idx;
-            shuffle.setKindAttr(NVVM::ShflKindAttr::get(b.getContext(), kind));
+          auto setKind = [this](Operation *o, NVVM::ShflKind kind) {
+            cast<NVVM::ShflOp>(o).setKindAttr(NVVM::ShflKindAttr::get(b.getContext(), kind));
+          };
+          addEdit("lane", "own-value", [this, setKind](Operation *o) {
+            setKind(o, NVVM::ShflKind::bfly);
+            b.setInsertionPoint(o);
+            cast<NVVM::ShflOp>(o).getOffsetMutable().assign(
+                LLVM::ConstantOp::create(b, o->getLoc(), b.getI32Type(), b.getI32IntegerAttr(0)));
           });
+          NVVM::ShflKind other = shuffle.getKind() == NVVM::ShflKind::idx ? NVVM::ShflKind::bfly : NVVM::ShflKind::idx;
+          addEdit("lane", "other-kind", [setKind, other](Operation *o) { setKind(o, other); });
         })
         .Case([&](NVVM::MmaOp mma) {
           unsigned a = mma.getOperandA().size(), bCount = mma.getOperandB().size();
@@ -177,6 +182,8 @@ public:
             [&](Operation *) { addEdit("operand", "swap", [](Operation *o) { swap(o, 0, 1); }); })
         .Case([&](LLVM::SelectOp) { addEdit("operand", "swap", [](Operation *o) { swap(o, 1, 2); }); })
         .Case([&](LLVM::ICmpOp compare) {
+          if (selectsOneOfItsOperands(compare))
+            return;
           auto other = neighbour(compare.getPredicate());
           addEdit("bound", "neighbour", [other](Operation *o) { cast<LLVM::ICmpOp>(o).setPredicate(other); });
         })
@@ -186,8 +193,9 @@ public:
             return;
           APInt n = value.getValue();
           for (int delta : {1, -1})
-            add("constant", std::string(delta > 0 ? "plus" : "minus"),
-                [constant, value, n, delta]() mutable { constant.setValueAttr(IntegerAttr::get(value.getType(), n + delta)); });
+            addEdit("constant", delta > 0 ? "plus" : "minus", [value, n, delta](Operation *o) {
+              cast<LLVM::ConstantOp>(o).setValueAttr(IntegerAttr::get(value.getType(), n + delta));
+            });
         })
         .Case<LLVM::AddOp, LLVM::MulOp>([&](Operation *) {
           Type type = op->getResult(0).getType();
@@ -201,6 +209,27 @@ public:
         });
   }
 
+  /// Divides by zero where the change of a mutation is executed and makes a difference.
+  void probe(const Mutation &mutation) {
+    if (!mutation.edit)
+      return trap(mutation.op);
+    if (!isa<LLVM::ConstantOp>(mutation.op))
+      return probe(mutation.op, mutation.edit);
+    // What uses a constant may give the same with another one.
+    Value constant = mutation.op->getResult(0);
+    for (Operation *user : llvm::SetVector<Operation *>(constant.user_begin(), constant.user_end()))
+      if (user->getNumResults() == 1 && (isa<NVVM::ShflOp>(user) || isMemoryEffectFree(user)))
+        probe(user, [&](Operation *copy) {
+          b.setInsertionPoint(copy);
+          Operation *changed = b.clone(*mutation.op);
+          mutation.edit(changed);
+          copy->replaceUsesOfWith(constant, changed->getResult(0));
+        });
+      else
+        trap(user);
+  }
+
+private:
   /// Computes the changed op beside the op as it was and divides by zero where their results differ.
   void probe(Operation *op, const std::function<void(Operation *)> &edit) {
     b.setInsertionPointAfter(op);
@@ -222,7 +251,10 @@ public:
       Type type = left.getType();
       unsigned bits = unsigned(DataLayout().getTypeSizeInBits(type));
       Type integer = b.getIntegerType(bits);
-      if (type != integer) {
+      if (isa<LLVM::LLVMPointerType>(type)) {
+        left = LLVM::PtrToIntOp::create(b, loc, integer, left);
+        right = LLVM::PtrToIntOp::create(b, loc, integer, right);
+      } else if (type != integer) {
         left = LLVM::BitcastOp::create(b, loc, integer, left);
         right = LLVM::BitcastOp::create(b, loc, integer, right);
       }
@@ -233,19 +265,12 @@ public:
     edit(copy);
   }
 
-  /// Divides by zero where the op is executed, of a constant where it is used.
   void trap(Operation *op) {
-    SmallVector<Operation *> places{op};
-    if (isa<LLVM::ConstantOp>(op))
-      places.assign(op->user_begin(), op->user_end());
-    for (Operation *place : places) {
-      b.setInsertionPoint(place);
-      Value zero = LLVM::ConstantOp::create(b, place->getLoc(), b.getI64Type(), b.getI64IntegerAttr(0));
-      LLVM::UDivOp::create(b, place->getLoc(), zero, zero);
-    }
+    b.setInsertionPoint(op);
+    Value zero = LLVM::ConstantOp::create(b, op->getLoc(), b.getI64Type(), b.getI64IntegerAttr(0));
+    LLVM::UDivOp::create(b, op->getLoc(), zero, zero);
   }
 
-private:
   /// Whether the address is inside a parameter that `-scales` names.
   bool readsScale(Value address) const {
     while (Operation *op = address.getDefiningOp()) {
@@ -256,6 +281,18 @@ private:
     auto argument = cast<BlockArgument>(address);
     return argument.getOwner()->isEntryBlock() && argument.getArgNumber() < launch.bindings.size() &&
            llvm::is_contained(scales, launch.bindings[argument.getArgNumber()].name);
+  }
+
+  /// The smaller or larger of two numbers: of equal ones it does not matter which.
+  static bool selectsOneOfItsOperands(LLVM::ICmpOp compare) {
+    LLVM::ICmpPredicate p = compare.getPredicate();
+    return p != LLVM::ICmpPredicate::eq && p != LLVM::ICmpPredicate::ne && llvm::all_of(compare->getUsers(), [&](Operation *user) {
+      auto select = dyn_cast<LLVM::SelectOp>(user);
+      if (!select)
+        return false;
+      Value left = compare.getLhs(), right = compare.getRhs(), first = select.getTrueValue(), second = select.getFalseValue();
+      return (first == left && second == right) || (first == right && second == left);
+    });
   }
 
   template <typename Add> void promise(Operation *op, Add add) {
@@ -323,8 +360,8 @@ private:
 
 using Results = std::vector<std::vector<char>>;
 
-/// Runs the module in three orders of the threads. `expected` is filled by the first call.
-Verdict run(ModuleOp module, const LaunchText &launch, Results &expected, std::string &detail) {
+/// Runs the module's launches, each in three orders of the threads. `expected`, by launch, is filled by the first call.
+Verdict run(ModuleOp module, ArrayRef<LaunchText> launches, std::vector<Results> &expected, std::string &detail) {
   if (failed(verify(module)))
     return Invalid;
   bool environment = false;
@@ -332,23 +369,25 @@ Verdict run(ModuleOp module, const LaunchText &launch, Results &expected, std::s
   if (failed(image))
     return Invalid;
   ::v4::Bytes bytes(reinterpret_cast<const std::byte *>(image->elf.data()), image->elf.size());
-  for (uint64_t seed : {0, 1, 2}) {
-    EmulatorOptions options;
-    options.seed = seed;
-    options.threads = 1;
-    Results results;
-    if (runOnEmulator(bytes, launch, options, results, detail) != V4_EMU_OK)
-      return Fault;
-    if (expected.empty())
-      expected = results;
-    if (results != expected)
-      return Wrong;
-  }
+  for (auto [i, launch] : llvm::enumerate(launches))
+    for (uint64_t seed : {0, 1, 2}) {
+      EmulatorOptions options;
+      options.seed = seed;
+      options.threads = 1;
+      Results results;
+      if (runOnEmulator(bytes, launch, options, results, detail) != V4_EMU_OK)
+        return Fault;
+      if (expected.size() == i)
+        expected.push_back(results);
+      if (results != expected[i])
+        return Wrong;
+    }
   return Survived;
 }
 
 /// In the child: applies the mutation and runs it; looks closer at one that is not caught.
-Verdict judge(ModuleOp module, Mutator &mutator, const Mutation &mutation, const LaunchText &launch, Results &expected, std::string &detail) {
+Verdict judge(ModuleOp module, Mutator &mutator, const Mutation &mutation, ArrayRef<LaunchText> launches,
+              std::vector<Results> &expected, std::string &detail) {
   ScopedDiagnosticHandler quiet(module.getContext(), [](Diagnostic &) { return success(); });
   // The change is made in place, so it is made in a second child: forks are cheaper than maps from ops to copies.
   int ends[2];
@@ -358,7 +397,7 @@ Verdict judge(ModuleOp module, Mutator &mutator, const Mutation &mutation, const
   if (pid == 0) {
     ::alarm(20);
     mutation.apply();
-    Verdict verdict = run(module, launch, expected, detail);
+    Verdict verdict = run(module, launches, expected, detail);
     ::_exit(::write(ends[1], detail.data(), detail.size()) < 0 ? Invalid : verdict);
   }
   int status = 0;
@@ -373,21 +412,19 @@ Verdict judge(ModuleOp module, Mutator &mutator, const Mutation &mutation, const
   }
   if (WEXITSTATUS(status) != Survived)
     return Verdict(WEXITSTATUS(status));
-  if (mutation.edit)
-    mutator.probe(mutation.op, mutation.edit);
-  else
-    mutator.trap(mutation.op);
+  mutator.probe(mutation);
   std::string unused;
-  return run(module, launch, expected, unused) == Survived ? Same : Survived;
+  return run(module, launches, expected, unused) == Survived ? Same : Survived;
 }
 
 } // namespace
 
 int main(int argc, char **argv) {
   llvm::cl::ParseCommandLineOptions(argc, argv);
-  LaunchText launch;
-  if (!launch.parse("@" + launchFile))
-    return 3;
+  std::vector<LaunchText> launches(launchFiles.size());
+  for (auto [launch, file] : llvm::zip(launches, launchFiles))
+    if (!launch.parse("@" + file))
+      return 3;
   DialectRegistry registry;
   registry.insert<gpu::GPUDialect, LLVM::LLVMDialect, NVVM::NVVMDialect>();
   // No threads: the children are forks.
@@ -410,13 +447,13 @@ int main(int argc, char **argv) {
         equivalent[name.trim().str()] = why.trim().str();
     }
   }
-  Results expected;
+  std::vector<Results> expected;
   std::string why;
-  if (run(*module, launch, expected, why) != Survived) {
+  if (run(*module, launches, expected, why) != Survived) {
     llvm::errs() << "the kernel itself is not right: " << why << "\n";
     return 1;
   }
-  Mutator mutator(&context, launch);
+  Mutator mutator(&context, launches.front());
   module->walk<WalkOrder::PreOrder>([&](Operation *op) { mutator.collect(op); });
   std::map<std::string, std::vector<size_t>> kinds;
   for (size_t i = 0; i != mutator.mutations.size(); ++i)
@@ -467,7 +504,7 @@ int main(int argc, char **argv) {
       if (only.empty() && !std::freopen("/dev/null", "w", stderr))
         ::_exit(Invalid);
       std::string detail;
-      Verdict verdict = judge(*module, mutator, mutator.mutations[i], launch, expected, detail);
+      Verdict verdict = judge(*module, mutator, mutator.mutations[i], launches, expected, detail);
       if (::write(ends[1], detail.data(), detail.size()) < 0)
         ::_exit(Invalid);
       ::_exit(verdict);
@@ -484,6 +521,7 @@ int main(int argc, char **argv) {
   };
   std::map<std::string, Count> counts;
   std::set<std::string> seen;
+  bool good = true;
   for (size_t i = 0; i != mutator.mutations.size(); ++i) {
     const Mutation &mutation = mutator.mutations[i];
     if (!chosen[i])
@@ -503,13 +541,16 @@ int main(int argc, char **argv) {
     }
     if (verdicts[i] == Survived && !listed)
       llvm::outs() << "not caught: " << mutation.name << " (" << mutation.kind << ") " << details[i] << "\n";
+    good &= verdicts[i] == Survived || !listed;
     if (verdicts[i] != Survived && listed)
       llvm::outs() << "listed as equivalent, but caught (" << kNames[verdicts[i]] << "): " << mutation.name << " " << details[i] << "\n";
   }
   if (only.empty() && each == 0)
     for (auto &[name, why] : equivalent)
-      if (!seen.count(name) || why.empty())
+      if (!seen.count(name) || why.empty()) {
+        good = false;
         llvm::outs() << "listed as equivalent, but " << (why.empty() ? "without a reason" : "there is no such mutant") << ": " << name << "\n";
+      }
   unsigned total = 0, caught = 0;
   for (auto &[kind, count] : counts) {
     llvm::outs() << kind << ": " << count.caught << " of " << count.total << " caught, " << count.equivalent << " equivalent\n";
@@ -517,5 +558,5 @@ int main(int argc, char **argv) {
     caught += count.caught;
   }
   llvm::outs() << "all: " << caught << " of " << total << " caught\n";
-  return caught * 100 >= total * 95 ? 0 : 1;
+  return good && caught * 100 >= total * 95 ? 0 : 1;
 }

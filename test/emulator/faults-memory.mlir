@@ -127,3 +127,33 @@ gpu.module @memory {
     llvm.return
   }
 }
+
+gpu.module @odd_sizes {
+  llvm.mlir.global internal @odd() {addr_space = 3 : i32, alignment = 16 : i64} : !llvm.array<21 x f32>
+  llvm.mlir.global internal @after() {addr_space = 3 : i32, alignment = 16 : i64} : !llvm.array<21 x f32>
+
+  // The buffer has 84 bytes: the gap begins there, not at the next 16.
+  // RUN: not kernel-run %t.elf kernel=odd_buffer block=22 | FileCheck %s --check-prefix=ODD
+  // ODD: thread (21,0,0), llvm.store ({{.*}}): out of bounds: write at byte {{[0-9]+}} of shared memory, between two buffers
+  llvm.func @odd_buffer() attributes {gpu.kernel, nvvm.kernel} {
+    %tid = nvvm.read.ptx.sreg.tid.x : i32
+    %s = llvm.mlir.addressof @odd : !llvm.ptr<3>
+    %p = llvm.getelementptr %s[%tid] : (!llvm.ptr<3>, i32) -> !llvm.ptr<3>, i32
+    llvm.store %tid, %p : i32, !llvm.ptr<3>
+    llvm.return
+  }
+
+  // Lanes of a vector that nobody has set are a NaN.
+  // RUN: kernel-run %t.elf kernel=poison block=1 zero=y:16 print=y:f32 | FileCheck %s --check-prefix=LANES
+  // LANES: y: 0 {{-?}}nan 0 {{-?}}nan
+  llvm.func @poison(%y: !llvm.ptr<1>) attributes {gpu.kernel, nvvm.kernel} {
+    %none = llvm.mlir.poison : vector<4xf32>
+    %zero = llvm.mlir.constant(0.0 : f32) : f32
+    %c0 = llvm.mlir.constant(0 : i32) : i32
+    %c2 = llvm.mlir.constant(2 : i32) : i32
+    %one = llvm.insertelement %zero, %none[%c0 : i32] : vector<4xf32>
+    %two = llvm.insertelement %zero, %one[%c2 : i32] : vector<4xf32>
+    llvm.store %two, %y {alignment = 16 : i64} : vector<4xf32>, !llvm.ptr<1>
+    llvm.return
+  }
+}

@@ -15,8 +15,8 @@
 // CHECK:             v4.kernel "combine_attention" ins({{.*}} : tensor<1x4x2x4xf32>, tensor<1x4x4x16xf32>, tensor<4xf32>)
 // On a GPU the kernels are blocks.
 // GPU-LABEL: func.func @one_row
-// GPU:         v4.kernel "attention" {{.*}}blocks_per_sm = 1 : i64, parts = 4 : i64, {{.*}}threads = 256 : i64
-// GPU:         v4.kernel "combine_attention" {{.*}}{blocks_per_sm = 1 : i64, threads = 256 : i64}
+// GPU:         v4.kernel "attention" {{.*}}parts = 4 : i64, {{.*}}threads = 256 : i64
+// GPU:         v4.kernel "combine_attention" {{.*}}{threads = 256 : i64}
 func.func @one_row(%q: tensor<1x8x16xf32>, %w: tensor<128x16xf32>, %sink: tensor<8xf32>, %p: tensor<1xi32>,
                    %span: tensor<2xi32>, %e: tensor<2048x16xf32>, %s: tensor<1x100xi32>,
                    %out: tensor<1x8x16xf32>) -> tensor<1x8x16xf32> {
@@ -93,9 +93,9 @@ func.func @whole(%q: tensor<8x4x16xf32>, %w: tensor<8x4xf32>, %keys: tensor<1024
 // CHECK:           v4.kernel "hc_close" ins({{.*}} : tensor<1x4x25xf32>, tensor<1x4x1024xf32>, tensor<3xf32>, tensor<24xf32>)
 // GPU-LABEL: func.func @hyper_connections
 // GPU:         scf.forall ({{.*}}) in (1, 8)
-// GPU:           v4.kernel "hc_mix" ins({{.*}}) outs({{.*}} : tensor<1x1x25xf32>) {{.*}} {blocks_per_sm = 1 : i64, columns = 512 : i64, threads = 256 : i64}
+// GPU:           v4.kernel "hc_mix" ins({{.*}}) outs({{.*}} : tensor<1x1x25xf32>) {{.*}} {columns = 512 : i64, threads = 256 : i64}
 // GPU:         scf.forall (%{{.*}}) in (1)
-// GPU:           v4.kernel "hc_close" {{.*}} {blocks_per_sm = 1 : i64, eps = 9.99999997E-7 : f32, hc_eps = 9.99999997E-7 : f32, iterations = 20 : i64, threads = 256 : i64}
+// GPU:           v4.kernel "hc_close" {{.*}} {eps = 9.99999997E-7 : f32, hc_eps = 9.99999997E-7 : f32, iterations = 20 : i64, threads = 256 : i64}
 func.func @hyper_connections(%x: tensor<1x4x1024xf32>, %fn: tensor<24x4096xf32>, %scale: tensor<3xf32>,
                              %base: tensor<24xf32>, %out: tensor<1x1024xf32>, %out_post: tensor<1x4xf32>,
                              %out_comb: tensor<1x4x4xf32>)
@@ -161,7 +161,7 @@ func.func @hyper_connections_of_rows(%x: tensor<24x4x1024xbf16>, %fn: tensor<4x4
 // GPU-DAG:       %[[SCORE:.+]] = tensor.expand_shape %arg4 {{.*}} tensor<8x128xf32> into tensor<1x8x2x64xf32>
 // GPU:           %[[R:.+]]:3 = scf.forall (%{{.+}}, %[[C:.+]]) = (0, 0) to (1, 64) step (1, 32) shared_outs(%[[Y:.+]] = %[[OUT]], %{{.+}} = %[[KV]], %{{.+}} = %[[SCORE]])
 // GPU:             tensor.extract_slice %[[Y]][0, %[[C]]] [2, 32] [1, 1]
-// GPU:             v4.kernel "compress" ins({{.*}} : tensor<8x2x32xf32>, tensor<8x2x32xf32>, tensor<4x2x32xf32>, tensor<2xi32>) outs({{.*}} : tensor<2x32xf32>, tensor<1x8x2x32xf32>, tensor<1x8x2x32xf32>) {{.*}} {blocks_per_sm = 1 : i64, threads = 256 : i64}
+// GPU:             v4.kernel "compress" ins({{.*}} : tensor<8x2x32xf32>, tensor<8x2x32xf32>, tensor<4x2x32xf32>, tensor<2xi32>) outs({{.*}} : tensor<2x32xf32>, tensor<1x8x2x32xf32>, tensor<1x8x2x32xf32>) {{.*}} {threads = 256 : i64}
 // GPU:           tensor.collapse_shape %[[R]]#1 {{.*}} into tensor<8x128xf32>
 func.func @compress(%kv: tensor<8x128xf32>, %gate: tensor<8x128xf32>, %ape: tensor<4x128xf32>, %kv_rows: tensor<8x128xf32>,
                     %score_rows: tensor<8x128xf32>, %span: tensor<2xi32>, %out: tensor<2x64xf32>)
@@ -204,7 +204,7 @@ func.func @compress_slots(%kv: tensor<3x32xf32>, %gate: tensor<3x32xf32>, %ape: 
 // GPU-LABEL: func.func @context
 // GPU-SAME:    %[[OUT:[a-z0-9]+]]: tensor<24x64xf32>)
 // GPU:         scf.forall (%[[FIRST:.+]]) = (0) to (24) step (12) shared_outs(%{{.+}} = %[[OUT]])
-// GPU:           v4.kernel "window_context" ins(%arg0, %arg1, %arg2, %[[FIRST]] : {{.*}}) outs({{.*}} : tensor<12x64xf32>) {{.*}} {blocks_per_sm = 1 : i64, threads = 256 : i64}
+// GPU:           v4.kernel "window_context" ins(%arg0, %arg1, %arg2, %[[FIRST]] : {{.*}}) outs({{.*}} : tensor<12x64xf32>) {{.*}} {threads = 256 : i64}
 func.func @context(%kv: tensor<8x64xf32>, %ring: tensor<16x64xf32>, %span: tensor<2xi32>, %out: tensor<24x64xf32>) -> tensor<24x64xf32> {
   %y = v4.window_context %kv, %ring, %span : (tensor<8x64xf32>, tensor<16x64xf32>, tensor<2xi32>) -> tensor<24x64xf32>
   return %y : tensor<24x64xf32>

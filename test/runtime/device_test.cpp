@@ -329,7 +329,7 @@ struct Result {
 
 class SessionsTest : public ToyTest {
 protected:
-  /// Opens a device with the module, uploads, takes a prompt, decodes, saves, loads, goes on, closes; to the first failure.
+  /// Opens a device, uploads, takes a prompt, decodes, saves, loads, goes on, closes; to the first failure.
   Result session(const char *device, const std::string &statePath) {
     Result result;
     v4_module *module = nullptr;
@@ -400,8 +400,8 @@ TEST_F(SessionsTest, EveryDeviceGivesTheSame) {
 
 // ---- Machine code
 
-/// A cubin, as far as a driver has to know it before it runs a kernel: the header, and for every kernel a section with its
-/// code and one with the size of its parameters and its block.
+/// A cubin, as far as a driver has to know it before it runs a kernel: the header, and for every kernel a section with
+/// its code and one with the size of its parameters and its block.
 std::string cubinOf(const fbs::TargetT &target, unsigned sm, bool since13) {
   std::string names(1, 0), data;
   std::vector<Elf64_Shdr> sections(1);

@@ -29,7 +29,7 @@ bool v4::selectBlockAppend(Operation *tile, const GpuTarget &target) {
   auto kernel = KernelOp::create(b, tile->getResultTypes(), "append_rows", ValueRange{rows, where}, ValueRange{state});
   // A phase of few rows may have other ops.
   int64_t warps = cast<RankedTensorType>(rows.getType()).getDimSize(0);
-  setBlock(kernel, warps * kWarp <= kBlockThreads ? kBlockThreads : kManyThreads);
+  setThreads(kernel, warps * kWarp <= kBlockThreads ? kBlockThreads : kManyThreads);
   if (isCache)
     kernel->setAttr("ratio", tile->getAttr("ratio"));
   tile->replaceAllUsesWith(kernel);
@@ -85,9 +85,8 @@ static void packRow(BlockBuilder &b, Value rows, Value from, Value bytes, Value 
 /// inputs: rows [E, c], positions [E] with attribute `ratio`, else span [2]; output: the cache or ring [N, c], or its
 /// packed form, which is updated.
 LogicalResult v4::expandBlockAppend(KernelOp op, const GpuTarget &target) {
-  if (op.getInputs().size() != 2 || op.getOutputs().size() != 1)
-    return op.emitOpError() << "expected 2 inputs and 1 outputs, found " << op.getInputs().size() << " and "
-                            << op.getOutputs().size();
+  if (failed(verifyOperands(op, 2, 1)))
+    return failure();
   Value rows = op.getInputs()[0], where = op.getInputs()[1], state = op.getOutputs()[0];
   int64_t count = typeOf(rows).getDimSize(0), width = typeOf(rows).getDimSize(1);
   bool isPacked = typeOf(state).getElementType().isInteger(8);

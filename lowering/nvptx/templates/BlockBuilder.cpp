@@ -34,9 +34,6 @@ Value BlockBuilder::shared(ArrayRef<int64_t> shape, Type element) {
   return memref::AllocaOp::create(*this, type, getI64IntegerAttr(16));
 }
 
-/// Bytes that one instruction moves at most.
-constexpr int64_t kMaxAlignment = 16;
-
 /// Bytes of `lanes` elements of a memory.
 static int64_t bytesOf(Value memory, int64_t lanes) {
   return cast<MemRefType>(memory.getType()).getElementTypeBitWidth() * lanes / 8;
@@ -45,17 +42,17 @@ static int64_t bytesOf(Value memory, int64_t lanes) {
 Value BlockBuilder::loadAligned(Value memory, ValueRange at, int64_t lanes) {
   auto type = VectorType::get({lanes}, cast<MemRefType>(memory.getType()).getElementType());
   auto load = vector::LoadOp::create(*this, type, memory, at);
-  load.setAlignment(std::min(kMaxAlignment, bytesOf(memory, lanes)));
+  load.setAlignment(std::min(kWideBytes, bytesOf(memory, lanes)));
   return load;
 }
 
 void BlockBuilder::storeAligned(Value value, Value memory, ValueRange at) {
   auto store = vector::StoreOp::create(*this, value, memory, at);
-  store.setAlignment(std::min(kMaxAlignment, bytesOf(memory, cast<VectorType>(value.getType()).getDimSize(0))));
+  store.setAlignment(std::min(kWideBytes, bytesOf(memory, cast<VectorType>(value.getType()).getDimSize(0))));
 }
 
-bool BlockBuilder::isAligned(Value memory, int64_t lanes, int64_t columns) {
-  return hasAlignedRows(memory, std::min(kMaxAlignment, bytesOf(memory, lanes)), columns);
+bool BlockBuilder::isAligned(Value memory, int64_t lanes) {
+  return hasAlignedRows(memory, std::min(kWideBytes, bytesOf(memory, lanes)));
 }
 
 Value BlockBuilder::loadRow(Value memory, ValueRange at, int64_t lanes, bool isAligned) {
@@ -180,35 +177,12 @@ SmallVector<Value> BlockBuilder::mma(ArrayRef<Value> a, ArrayRef<Value> b, Array
   return sums;
 }
 
-bool v4::hasAlignedRows(Value memory, int64_t bytes, int64_t columns) {
-  auto type = cast<MemRefType>(memory.getType());
-  auto isWhole = [&](int64_t elements) { return elements * type.getElementTypeBitWidth() / 8 % bytes == 0; };
-  SmallVector<int64_t> strides;
-  int64_t offset;
-  if (failed(type.getStridesAndOffset(strides, offset)) || strides.empty() || strides.back() != 1 ||
-      (!ShapedType::isDynamic(offset) && !isWhole(offset)))
-    return false;
-  for (auto [size, stride] : llvm::drop_end(llvm::zip(type.getShape(), strides)))
-    if (size > 1 && (ShapedType::isDynamic(stride) || !isWhole(stride)))
-      return false;
-  if (auto view = memory.getDefiningOp<memref::SubViewOp>()) {
-    std::optional<int64_t> column = getConstantIntValue(view.getMixedOffsets().back());
-    // A view may drop unit dimensions: its last one must still be the columns.
-    return isWhole(column.value_or(columns)) && hasAlignedRows(view.getSource(), bytes, columns);
-  }
-  if (auto view = memory.getDefiningOp<memref::CollapseShapeOp>())
-    return hasAlignedRows(view.getSrc(), bytes, columns);
-  return true;
-}
-
-void v4::setBlock(KernelOp kernel, int64_t threads) {
-  Builder b(kernel.getContext());
-  kernel->setAttr("threads", b.getI64IntegerAttr(threads));
-  kernel->setAttr("blocks_per_sm", b.getI64IntegerAttr(1));
+void v4::setThreads(KernelOp kernel, int64_t threads) {
+  kernel->setAttr("threads", Builder(kernel.getContext()).getI64IntegerAttr(threads));
 }
 
 KernelOp v4::replaceByBlockKernel(Operation *op, StringRef name, int64_t threads) {
   KernelOp kernel = replaceByKernel(op, name);
-  setBlock(kernel, threads);
+  setThreads(kernel, threads);
   return kernel;
 }

@@ -4,6 +4,7 @@
 #ifndef V4_LOWERING_NVPTX_TEMPLATES_BLOCKBUILDER_H
 #define V4_LOWERING_NVPTX_TEMPLATES_BLOCKBUILDER_H
 
+#include "lowering/nvptx/Buffers.h"
 #include "lowering/nvptx/GpuTemplates.h"
 #include "lowering/templates/KernelBuilder.h"
 
@@ -42,9 +43,8 @@ public:
   /// `lanes` elements of the last dimension that lie at a multiple of their size, or of 16 bytes. That is a promise.
   Value loadAligned(Value memory, ValueRange at, int64_t lanes);
   void storeAligned(Value value, Value memory, ValueRange at);
-  /// Whether `lanes` elements at multiples of `lanes` lie so. Views start at a column that is constant or a multiple of
-  /// `columns`.
-  static bool isAligned(Value memory, int64_t lanes, int64_t columns = 1);
+  /// Whether `lanes` elements at multiples of `lanes` lie so.
+  static bool isAligned(Value memory, int64_t lanes);
   /// The same where `isAligned`; otherwise element by element. f32 is rounded where the memory holds bf16.
   Value loadRow(Value memory, ValueRange at, int64_t lanes, bool isAligned);
   void storeRow(Value value, Value memory, ValueRange at, bool isAligned);
@@ -94,12 +94,8 @@ private:
   Value threadId, warpId, laneId;
 };
 
-/// Whether rows of `memory`, contiguous in their last dimension, start at multiples of `bytes`, as the memory of
-/// arguments and of the arena does. Views start at a column that is constant or a multiple of `columns`.
-bool hasAlignedRows(Value memory, int64_t bytes, int64_t columns = 1);
-
-/// The attributes of a kernel for blocks of `threads`, whose registers need be enough for one block of a processor only.
-void setBlock(KernelOp kernel, int64_t threads);
+/// Makes a kernel one for blocks of `threads`.
+void setThreads(KernelOp kernel, int64_t threads);
 /// replaceByKernel() for such blocks.
 KernelOp replaceByBlockKernel(Operation *op, llvm::StringRef name, int64_t threads);
 

@@ -111,8 +111,7 @@ void Gemm::finish(const ProductRows &rows, BlockWeight &weight, Value pair, Arra
   int64_t columns = weight.getGroups() * kPackedRows;
   Value column = add(mul(pair, BlockWeight::kRows), weight.resultRow(0));
   Type element = elementOf(y);
-  // Tiles of the result start at whole groups.
-  bool isWide = hasAlignedRows(y, 4 * element.getIntOrFloatBitWidth() / 8, kPackedRows);
+  bool isWide = BlockBuilder::isAligned(y, 4);
   auto storeRows = [&] {
     for (int64_t n = 0; n < tokenTiles; ++n)
       for (int64_t i : {0, 1}) {

@@ -26,27 +26,19 @@ bool v4::selectBlockHadamard(Operation *tile, const GpuTarget &target) {
 
 /// input, output: [.., width].
 LogicalResult v4::expandBlockHadamard(KernelOp op, const GpuTarget &target) {
+  if (failed(verifyOperands(op, 1, 1)))
+    return failure();
   Value input = op.getInputs()[0], output = op.getOutputs()[0];
-  ArrayRef<int64_t> shape = cast<MemRefType>(input.getType()).getShape();
-  int64_t width = shape.back(), rows = 1, numbers = width / kWarp;
+  MemRefType type = typeOf(input);
+  int64_t width = type.getShape().back(), numbers = width / kWarp;
   if (width < kWarp || width > kMaxWidth || !llvm::isPowerOf2_64(width))
     return op.emitOpError() << "expected a power of two from " << kWarp << " to " << kMaxWidth
                             << " as width, found " << width;
-  for (int64_t size : shape.drop_back())
-    rows *= size;
   BlockBuilder b(op);
   Value factor = b.f32(1.0 / std::sqrt(static_cast<double>(width)));
-  b.loop(b.warp(), b.index(rows), b.warps(), [&](Value row) {
-    SmallVector<Value> at(shape.size()), x;
-    Value rest = row;
-    for (int64_t dim = shape.size() - 2; dim >= 0; --dim) {
-      at[dim] = dim ? b.rem(rest, shape[dim]) : rest;
-      rest = b.div(rest, shape[dim]);
-    }
-    auto place = [&](int64_t i) {
-      at.back() = b.add(b.lane(), i * kWarp);
-      return at;
-    };
+  b.loop(b.warp(), b.index(rowsOf(type)), b.warps(), [&](Value row) {
+    SmallVector<Value> x;
+    auto place = [&](int64_t i) { return placeOf(b, type, row, b.add(b.lane(), i * kWarp)); };
     for (int64_t i = 0; i < numbers; ++i)
       x.push_back(b.widen(b.load(input, place(i))));
     for (int64_t stride = 1; stride < kWarp; stride *= 2) {

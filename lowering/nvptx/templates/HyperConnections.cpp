@@ -216,8 +216,8 @@ LogicalResult v4::expandBlockHcPost(KernelOp op, const GpuTarget &target) {
   if (int64_t rows = sizeOf(out, 0); rows != 1)
     return op.emitOpError() << "expected one row, found " << rows;
   int64_t n = sizeOf(streams, 1), width = sizeOf(streams, 2), lanes = rowLanes(streams);
-  bool inputAligned = b.isAligned(input, lanes, width), streamsAligned = b.isAligned(streams, lanes, width),
-       outAligned = b.isAligned(out, lanes, width);
+  bool inputAligned = b.isAligned(input, lanes), streamsAligned = b.isAligned(streams, lanes),
+       outAligned = b.isAligned(out, lanes);
   b.forThreads(width / lanes, [&](Value unit) {
     Value column = b.mul(unit, lanes);
     Value x = b.loadRow(input, {zero, column}, lanes, inputAligned);

@@ -16,23 +16,6 @@ using Pred = arith::CmpIPredicate;
 /// Most elements of a row that a thread holds; elements of a block of `round_trip` in a lane.
 constexpr int64_t kHeld = 64, kMaxLane = 16;
 
-/// Rows of the leading dimensions.
-static int64_t rowsOf(ShapedType type) {
-  return type.getNumElements() / type.getShape().back();
-}
-
-/// The indices of an element of row `row`, [.., width].
-static SmallVector<Value> place(BlockBuilder &b, MemRefType type, Value row, Value column) {
-  ArrayRef<int64_t> shape = type.getShape();
-  SmallVector<Value> at(shape.size());
-  at.back() = column;
-  for (int64_t dim = shape.size() - 2; dim >= 0; --dim) {
-    at[dim] = dim ? b.rem(row, shape[dim]) : row;
-    row = dim ? b.div(row, shape[dim]) : row;
-  }
-  return at;
-}
-
 //===----------------------------------------------------------------------===//
 // rms_norm
 //===----------------------------------------------------------------------===//
@@ -52,8 +35,6 @@ bool v4::selectBlockNorm(Operation *tile, const GpuTarget &target) {
     return false;
   KernelOp kernel = replaceByKernel(op, "rms_norm");
   kernel->setAttr("eps", op.getEpsAttr());
-  // Registers for the row.
-  kernel->setAttr("blocks_per_sm", Builder(op.getContext()).getI64IntegerAttr(1));
   op.erase();
   return true;
 }
@@ -61,9 +42,8 @@ bool v4::selectBlockNorm(Operation *tile, const GpuTarget &target) {
 /// inputs: x [.., width] and, if there is one, weight [width]; output [.., width]. Attribute `eps`.
 LogicalResult v4::expandBlockNorm(KernelOp op, const GpuTarget &target) {
   OperandRange inputs = op.getInputs();
-  if (inputs.empty() || inputs.size() > 2 || op.getOutputs().size() != 1)
-    return op.emitOpError() << "expected 1 or 2 inputs and 1 outputs, found " << inputs.size() << " and "
-                            << op.getOutputs().size();
+  if (failed(verifyOperands(op, inputs.size() == 1 ? 1 : 2, 1)))
+    return failure();
   BlockBuilder b(op);
   Value x = inputs[0], weight = inputs.size() == 2 ? inputs[1] : Value(), y = op.getOutputs()[0];
   MemRefType type = typeOf(x);
@@ -82,7 +62,7 @@ LogicalResult v4::expandBlockNorm(KernelOp op, const GpuTarget &target) {
       bool isWhole = (turn + 1) * group <= units;
       isThere.push_back(isWhole ? Value() : b.compare(Pred::ult, unit, b.index(units)));
       columns.push_back(b.mul(isWhole ? unit : b.min(unit, b.index(units - 1)), lanes));
-      numbers.push_back(b.loadRow(x, place(b, type, row, columns.back()), lanes, xAligned));
+      numbers.push_back(b.loadRow(x, placeOf(b, type, row, columns.back()), lanes, xAligned));
     }
     Value sum = b.f32(0);
     for (auto [number, is] : llvm::zip_equal(numbers, isThere)) {
@@ -101,7 +81,7 @@ LogicalResult v4::expandBlockNorm(KernelOp op, const GpuTarget &target) {
         Value result = b.mul(number, b.broadcast(scale, lanes));
         if (weight)
           result = b.mul(b.widen(b.loadRow(weight, column, lanes, weightAligned)), result);
-        b.storeRow(result, y, place(b, type, row, column), yAligned);
+        b.storeRow(result, y, placeOf(b, type, row, column), yAligned);
       };
       is ? b.when(is, put) : put();
     }
@@ -141,13 +121,14 @@ bool v4::selectBlockRoundTrip(Operation *tile, const GpuTarget &target) {
   kernel->setAttr("format", op.getFormatAttr());
   kernel->setAttr("block", op.getBlockAttr());
   kernel->setAttr("columns", op.getColumnsAttr());
-  kernel->setAttr("blocks_per_sm", Builder(op.getContext()).getI64IntegerAttr(1));
   op.erase();
   return true;
 }
 
 /// input, output: [.., width]. Attributes of v4.round_trip.
 LogicalResult v4::expandBlockRoundTrip(KernelOp op, const GpuTarget &target) {
+  if (failed(verifyOperands(op, 1, 1)))
+    return failure();
   BlockBuilder b(op);
   Value x = op.getInputs()[0], y = op.getOutputs()[0];
   MemRefType type = typeOf(x);
@@ -164,7 +145,7 @@ LogicalResult v4::expandBlockRoundTrip(KernelOp op, const GpuTarget &target) {
     Value isThere = b.compare(Pred::ult, number, b.index(count));
     number = b.min(number, b.index(count - 1));
     Value column = b.add(b.mul(b.rem(number, blocks), block), b.mul(b.rem(b.lane(), kScaleLanes), lanes));
-    SmallVector<Value> at = place(b, type, b.div(number, blocks), column), elements;
+    SmallVector<Value> at = placeOf(b, type, b.div(number, blocks), column), elements;
     Value vector = b.widen(b.loadRow(x, at, lanes, xAligned));
     for (int64_t i = 0; i < lanes; ++i)
       elements.push_back(vector::ExtractOp::create(b, vector, i));
@@ -176,7 +157,7 @@ LogicalResult v4::expandBlockRoundTrip(KernelOp op, const GpuTarget &target) {
   // The other columns.
   if (int64_t rest = width - columns)
     b.forThreads(b.index(rowsOf(type) * rest), [&](Value i) {
-      SmallVector<Value> at = place(b, type, b.div(i, rest), b.add(b.rem(i, rest), columns));
+      SmallVector<Value> at = placeOf(b, type, b.div(i, rest), b.add(b.rem(i, rest), columns));
       b.store(b.widen(b.load(x, at)), y, at);
     });
   return success();

@@ -17,7 +17,7 @@ static Value collapse(ImplicitLocOpBuilder &b, Value view) {
 }
 
 Products::Products(KernelOp op) : BlockBuilder(op), x(op.getInputs()[0]), y(op.getOutputs()[0]) {
-  isAligned = hasAlignedRows(x, 16);
+  isAligned = hasAlignedRows(x, kWideBytes);
   // One group of an output projection: x [S, 1, K], y [S, 1, N].
   if (cast<MemRefType>(x.getType()).getRank() == 3) {
     x = collapse(*this, x);

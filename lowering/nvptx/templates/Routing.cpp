@@ -167,10 +167,9 @@ bool v4::selectBlockDispatch(Operation *tile, const GpuTarget &target) {
 /// inputs: indices [S, k], weights [S, k], positions [S]; outputs: experts [A], offsets [A + 1], rows [S*k],
 /// pair_weights [S*k], pairs [S, k]. Attribute `experts`: how many there are.
 LogicalResult v4::expandBlockDispatch(KernelOp op, const GpuTarget &target) {
+  if (failed(verifyOperands(op, 3, 5)))
+    return failure();
   BlockBuilder b(op);
-  if (op.getInputs().size() != 3 || op.getOutputs().size() != 5)
-    return op.emitOpError() << "expected 3 inputs and 5 outputs, found " << op.getInputs().size() << " and "
-                            << op.getOutputs().size();
   Value indices = op.getInputs()[0], weights = op.getInputs()[1], positions = op.getInputs()[2], zero = b.index(0);
   auto [listed, offsets, rows, pairWeights, pairs] =
       std::tuple(op.getOutputs()[0], op.getOutputs()[1], op.getOutputs()[2], op.getOutputs()[3], op.getOutputs()[4]);

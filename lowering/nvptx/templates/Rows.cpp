@@ -24,6 +24,21 @@ int64_t v4::rowLanes(ShapedType type) {
   return std::gcd<int64_t>(type.getShape().back(), 16 * 8 / type.getElementTypeBitWidth());
 }
 
+int64_t v4::rowsOf(ShapedType type) {
+  return ShapedType::getNumElements(type.getShape().drop_back());
+}
+
+SmallVector<Value> v4::placeOf(BlockBuilder &b, ShapedType type, Value row, Value column) {
+  ArrayRef<int64_t> shape = type.getShape();
+  SmallVector<Value> at(shape.size());
+  at.back() = column;
+  for (int64_t dim = shape.size() - 2; dim >= 0; --dim) {
+    at[dim] = dim ? b.rem(row, shape[dim]) : row;
+    row = dim ? b.div(row, shape[dim]) : row;
+  }
+  return at;
+}
+
 Value v4::largestOfLanes(BlockBuilder &b, ArrayRef<Value> numbers) {
   Value largest = b.f32(0);
   for (Value number : numbers)
@@ -33,10 +48,16 @@ Value v4::largestOfLanes(BlockBuilder &b, ArrayRef<Value> numbers) {
   return largest;
 }
 
-LogicalResult v4::verifyBlockKernel(KernelOp op, unsigned inputs, unsigned outputs, int64_t count) {
+LogicalResult v4::verifyOperands(KernelOp op, unsigned inputs, unsigned outputs) {
   if (op.getInputs().size() != inputs || op.getOutputs().size() != outputs)
     return op.emitOpError() << "expected " << inputs << " inputs and " << outputs << " outputs, found "
                             << op.getInputs().size() << " and " << op.getOutputs().size();
+  return success();
+}
+
+LogicalResult v4::verifyBlockKernel(KernelOp op, unsigned inputs, unsigned outputs, int64_t count) {
+  if (failed(verifyOperands(op, inputs, outputs)))
+    return failure();
   auto threads = op->getAttrOfType<IntegerAttr>("threads");
   if (!threads || threads.getInt() != count)
     return op.emitOpError() << "expected blocks of " << count << " threads, found "

@@ -30,7 +30,11 @@ LogicalResult expandBlockTopK(KernelOp op, const GpuTarget &target);
 LogicalResult expandBlockIndexTopK(KernelOp op, const GpuTarget &target);
 LogicalResult expandBlockMergeTopK(KernelOp op, const GpuTarget &target);
 
-/// Hadamard.cpp.
+/// Rope.cpp: rotary embedding, with the threads that the phase has.
+bool selectBlockRope(Operation *op, const GpuTarget &target);
+LogicalResult expandBlockRope(KernelOp op, const GpuTarget &target);
+
+/// Hadamard.cpp: Hadamard rotation, with the threads that the phase has.
 bool selectBlockHadamard(Operation *op, const GpuTarget &target);
 LogicalResult expandBlockHadamard(KernelOp op, const GpuTarget &target);
 
@@ -76,8 +80,13 @@ constexpr int64_t kScaleLanes = 8;
 /// Elements of a row that a thread takes at a time: 16 bytes of them, if whole numbers of those are in a row.
 int64_t rowLanes(ShapedType type);
 inline int64_t rowLanes(Value memory) { return rowLanes(cast<ShapedType>(memory.getType())); }
+/// Rows [width] of a shape [.., width], and the indices of an element of one of them.
+int64_t rowsOf(ShapedType type);
+SmallVector<Value> placeOf(BlockBuilder &b, ShapedType type, Value row, Value column);
 
-/// Checks the number of operands and threads.
+/// Checks the number of operands; the threads of such a kernel are those of its phase, or follow its sizes.
+LogicalResult verifyOperands(KernelOp op, unsigned inputs, unsigned outputs);
+/// The same, and the number of threads.
 LogicalResult verifyBlockKernel(KernelOp op, unsigned inputs, unsigned outputs, int64_t threads = kRowThreads);
 /// The same, and that results have one row.
 LogicalResult verifyRowKernel(KernelOp op, unsigned inputs, unsigned outputs);

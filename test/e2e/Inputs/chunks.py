@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """A prompt gives the same logits and the same state however it is split into calls.
 
-chunks.py MODULE CASE_DIR SCRATCH_DIR CHUNK...
+chunks.py [--device=NAME] MODULE CASE_DIR SCRATCH_DIR CHUNK...
 
 Runs the prompt of a case whole, then in calls of at most CHUNK tokens, then as two runs with a state file in between
 after CHUNK tokens. Logits (MTP's too) must agree within 1e-5 of the largest, states within 1e-5 of each tensor's
@@ -27,13 +27,15 @@ def run(*arguments):
 
 
 class Chunks:
-    def __init__(self, module, case, scratch):
-        self.module, self.case, self.scratch = module, case, scratch
+    def __init__(self, module, case, scratch, device):
+        self.module, self.case, self.scratch, self.device = module, case, scratch, device
         self.prompt = json.load(open(f"{case}/case.json"))["prompt"]
         dump = json.loads(subprocess.run(["v4-dump", module, "--json"], capture_output=True, check=True).stdout)
         self.mtp = dump["model"]["mtp"]
-        self.launches = {e["name"]: len(e["launches"]) for e in dump["targets"][0]["entries"]}
-        self.rows = {e["name"]: e["rows"] for e in dump["targets"][0]["entries"]}
+        prefix = {"cuda": "nvptx:", "emu": "emu:"}.get(device, "cpu")
+        entries = next(t for t in dump["targets"] if t["name"].startswith(prefix))["entries"]
+        self.launches = {e["name"]: len(e["launches"]) for e in entries}
+        self.rows = {e["name"]: e["rows"] for e in entries}
 
     def path(self, tag, what):
         return os.path.join(self.scratch, f"{tag}.{what}")
@@ -43,7 +45,9 @@ class Chunks:
         arguments = [self.module, f"--weights={self.case}/checkpoint",
                      "--tokens=" + ",".join(map(str, tokens)),
                      "--logits=" + self.path(tag, "npy"), "--save-state=" + self.path(tag, "state"),
-                     "--trace=" + self.path(tag, "json"), "--threads=1"]
+                     "--trace=" + self.path(tag, "json"), "--threads=1", "--device=" + self.device]
+        if self.device == "emu":
+            arguments.append("--emu-races=off")
         if chunk:
             arguments.append(f"--chunk={chunk}")
         if load:
@@ -104,5 +108,7 @@ class Chunks:
 
 
 if __name__ == "__main__":
-    os.makedirs(sys.argv[3], exist_ok=True)
-    Chunks(*sys.argv[1:4]).test([int(chunk) for chunk in sys.argv[4:]])
+    arguments = sys.argv[1:]
+    device = arguments.pop(0)[len("--device="):] if arguments[0].startswith("--device=") else "cpu"
+    os.makedirs(arguments[2], exist_ok=True)
+    Chunks(*arguments[:3], device).test([int(chunk) for chunk in arguments[3:]])

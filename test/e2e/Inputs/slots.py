@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Slots of a module do not see each other.
 
-slots.py LIBRARY MODULE MODE CASE_DIR SCRATCH_DIR POSITION...
+slots.py [--device=NAME] LIBRARY MODULE MODE CASE_DIR SCRATCH_DIR POSITION...
 
 Slot i of the module, which has as many slots as there are positions, gets POSITION tokens of a sequence in prefill
 calls; then all slots step together. Checked, for the sequence of the case and for one of its own per slot:
@@ -24,14 +24,19 @@ import tensors
 STEPS = 5
 
 
+class ModuleOptions(ctypes.Structure):
+    _fields_ = [("struct_size", ctypes.c_size_t), ("device", ctypes.c_char_p)]
+
+
 class Model:
-    def __init__(self, library, module, case, scratch):
+    def __init__(self, library, module, case, scratch, device):
         self.lib = ctypes.CDLL(library)
         self.scratch = scratch
         self.lib.v4_status_message.restype = ctypes.c_char_p
         self.lib.v4_session_logits.restype = ctypes.POINTER(ctypes.c_float)
         self.lib.v4_session_position.restype = ctypes.c_uint64
-        self.module = self.make("v4_module_load", module.encode(), None)
+        options = ModuleOptions(ctypes.sizeof(ModuleOptions), device.encode())
+        self.module = self.make("v4_module_load", module.encode(), ctypes.byref(options))
         self.weights = self.make("v4_weights_load", self.module, f"{case}/checkpoint".encode(), None)
 
     def call(self, name, *arguments):
@@ -44,6 +49,10 @@ class Model:
         handle = ctypes.c_void_p()
         self.call(name, *arguments, ctypes.byref(handle))
         return handle
+
+    def free(self):
+        self.lib.v4_weights_free(self.weights)
+        self.lib.v4_module_free(self.module)
 
 
 class Session:
@@ -102,14 +111,16 @@ def check_golden(bound, got, want):
     assert statistics.median(cosines) >= needed, f"a median cosine of {statistics.median(cosines)}, needed: {needed}"
 
 
-def main(library, module, mode, case, scratch, *positions):
+def main(*arguments):
+    options = dict(argument[2:].split("=", 1) for argument in arguments if argument.startswith("--"))
+    library, module, mode, case, scratch, *positions = [a for a in arguments if not a.startswith("--")]
     os.makedirs(scratch, exist_ok=True)
     positions = [int(p) for p in positions]
     slots = len(positions)
     info = json.load(open(f"{case}/case.json"))
     stored = info["prompt"] + info["generated"]
     (rows, vocab), want = tensors.read_npy(f"{case}/logits_{'reference' if mode == 'reference' else 'f32'}.npy")
-    model = Model(library, module, case, scratch)
+    model = Model(library, module, case, scratch, options.get("device", "cpu"))
     longest = max(positions) + STEPS + 1
     golden = (stored * (longest // len(stored) + 1))[:longest]
     own = [[(t * 7 + slot * 31 + i) % vocab for i, t in enumerate(golden)] for slot in range(slots)]
@@ -153,6 +164,7 @@ def main(library, module, mode, case, scratch, *positions):
         assert together.state(0) == fresh.state(0)
         fresh.free()
         together.free()
+    model.free()
 
 
 if __name__ == "__main__":

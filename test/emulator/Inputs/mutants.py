@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 
-folder, form = sys.argv[1:]
+folder, form, *names = sys.argv[1:]
 here = os.path.dirname(os.path.abspath(__file__))
 launches = os.path.join(here, "..", "..", "lowering", "nvptx", "Inputs")
 # Dialects of the kernels, which upstream's conversion wants to know, and their launches.
@@ -32,18 +32,36 @@ TEMPLATES = {
     "gemm_fp8": "products.py gemm fp8 bf16 f32 40 32 160 sums",
     "grouped_gemv": "products.py grouped_gemv fp8 bf16 f32 3 32 512 experts=4 top=2",
     "grouped_gemm": "products.py grouped_gemm fp4 bf16 f32 24 32 64 experts=3 top=2",
+    "attention": "rows.py attention 5 30 16 40 context=33,9 entries=20",
     "attention_part": "rows.py attention_part 8 64 200 150 1 2",
     "combine": "rows.py combine 4 64 6",
     "hadamard": "rows.py hadamard 2 2 64",
-    "top_k": "rows.py top_k 2600 1100 close",
-    "index_top_k": "rows.py index 6 32 2600 1100 10399 close",
-    "merge_top_k": "rows.py merge 3 1000 4000 15999 close",
+    "top_k": "rows.py top_k 2600 1100 close | rows.py top_k 2600 1100 | rows.py top_k 2600 1100 ties",
+    "index_top_k": "rows.py index 6 32 2600 1100 10399 close | rows.py index 6 32 2600 1100 10399",
+    "merge_top_k": "rows.py merge 3 1000 4000 15999 close | rows.py merge 3 1000 4000 15999",
+    "hc_mix": "rows.py hc_mix 2 2 328 328 1",
+    "hc_close": "rows.py hc_close 4 600 9 3",
+    "hc_post": "rows.py hc_post 3 7 query=bf16",
+    "route": "rows.py route 45 8 | rows.py route 45 8 ties | rows.py route 45 8 nan",
+    "route_hash": "rows.py route_hash 40 32 5 -3 | rows.py route_hash 40 32 5 2 | rows.py route_hash 40 32 5 7",
+    "dispatch": "rows.py dispatch 50 3 40 96 | rows.py dispatch 50 3 40 96 some | rows.py dispatch 50 3 40 96 one",
+    "compress": "rows.py compress 9 4 32 6 9 overlap | rows.py compress 9 4 32 5 11 overlap | rows.py compress 9 4 32 0 2 overlap",
+    "append_rows": "rows.py append_window 40 128 16 21 37 e4m3 | rows.py append_window 40 128 16 21 37 e4m3 ties",
+    "window_context": "rows.py window_context 9 128 9 20 0 18 e2m1 query=bf16",
+    "rms_norm": "rows.py rms_norm 6 0 50",
+    "round_trip": "rows.py round_trip 9 0 112 96 32 e2m1 | rows.py round_trip 9 0 112 96 32 e2m1 ties",
 }
-LARGE = {"gemv_bf16", "gemv_fp8", "grouped_gemv", "grouped_gemm", "attention_part", "combine", "top_k", "index_top_k",
-         "merge_top_k"}
+LARGE = {"gemv_bf16", "gemv_fp8", "grouped_gemv", "grouped_gemm", "attention", "attention_part", "combine", "top_k", "index_top_k",
+         "merge_top_k", "compress", "hc_close"}
 SHORT = ["normalise", "select", "ring", "handover", "bulk_ring", "grouped_gemm", "combine", "hadamard"]
 KINDS = ["alignment", "async", "atomic", "barrier", "bound", "constant", "divergence", "fragment", "lane", "missing", "operand",
          "overflow", "phase", "scale", "stale"]
+
+
+def emit(at, command):
+    os.makedirs(at, exist_ok=True)
+    subprocess.run([sys.executable, os.path.join(launches, command[0]), at] + command[1:], check=True)
+    return os.path.join(at, "words")
 
 
 def prepare(name):
@@ -64,19 +82,19 @@ def prepare(name):
         subprocess.run(["mlir-opt", os.path.join(at, "kernel.mlir"), "--cse", "-o", kernel], check=True)
         words = os.path.join(at, "launch.txt")
     else:
-        script, *arguments = TEMPLATES[name].split()
-        subprocess.run([sys.executable, os.path.join(launches, script), at] + arguments, check=True)
-        subprocess.run(["v4-opt", os.path.join(at, "kernel.mlir"), "--v4-stage-kernels=target=emu:sm_90a", "-o", kernel], check=True)
-    return kernel, words
+        words = [emit(os.path.join(at, str(i)), text.split()) for i, text in enumerate(TEMPLATES[name].split("|"))]
+        subprocess.run(["v4-opt", os.path.join(at, "0", "kernel.mlir"), "--v4-stage-kernels=target=emu:sm_90a", "-o", kernel], check=True)
+        return kernel, words
+    return kernel, [words]
 
 
 counts, good = {}, True
-for name in SHORT if form == "short" else [*OWN, *OPS, *TEMPLATES]:
+for name in names or (SHORT if form == "short" else [*OWN, *OPS, *TEMPLATES]):
     kernel, words = prepare(name)
     each = 2 if form == "short" else 10 if name in LARGE else 0
     reviewed = os.path.join(here, "mutants", name + ".txt")
     equivalent = ["-equivalent=" + reviewed] if os.path.exists(reviewed) else []
-    run = subprocess.run(["emu-mutate", kernel, "-launch=" + words, "-scales=s", "-each=%d" % each, *equivalent],
+    run = subprocess.run(["emu-mutate", kernel, *["-launch=" + file for file in words], "-scales=s", "-each=%d" % each, *equivalent],
                          stdout=subprocess.PIPE, text=True)
     print(name + "\n" + run.stdout, flush=True)
     good &= run.returncode == 0

@@ -89,3 +89,17 @@ gpu.module @space {
     llvm.return
   }
 }
+
+// -----
+
+gpu.module @lane {
+  llvm.func @k(%x: vector<4xf32>, %y: !llvm.ptr<1>) {
+    %four = llvm.mlir.constant(4 : i32) : i32
+    // expected-error @below {{lane 4 of a vector of 4}}
+    %v = llvm.extractelement %x[%four : i32] : vector<4xf32>
+    %minus = llvm.mlir.constant(-1 : i32) : i32
+    // expected-error @below {{lane -1 of a vector of 4}}
+    %w = llvm.insertelement %v, %x[%minus : i32] : vector<4xf32>
+    llvm.return
+  }
+}

@@ -145,7 +145,7 @@ func.func @norm_width(%x: memref<1x9000xf32>, %y: memref<1x9000xf32>) {
 // -----
 
 func.func @norm_operands(%x: memref<1x64xf32>, %y: memref<1x64xf32>) {
-  // expected-error @below {{expected 1 or 2 inputs and 1 outputs, found 3 and 1}}
+  // expected-error @below {{expected 2 inputs and 1 outputs, found 3 and 1}}
   v4.kernel "rms_norm" ins(%x, %x, %x : memref<1x64xf32>, memref<1x64xf32>, memref<1x64xf32>) outs(%y : memref<1x64xf32>) {eps = 1.0e-6 : f32}
   return
 }

@@ -6,7 +6,7 @@
 // CHECK: memref.global "private" @k_p0_shared : memref<640xi8, 3> = uninitialized {alignment = 128 : i64}
 // CHECK: gpu.func @k_p0(%[[X:.+]]: memref<64xf32, 1> {llvm.noalias, llvm.readonly}, %[[Y:.+]]: memref<64xf32, 1>) kernel attributes
 // CHECK-SAME: known_block_size = array<i32: 128, 1, 1>
-// CHECK-SAME: nvvm.minctasm = 2 : i32, nvvm.reqntid = array<i32: 128, 1, 1>, v4.grid = 4 : i64
+// CHECK-SAME: nvvm.minctasm = 1 : i32, nvvm.reqntid = array<i32: 128, 1, 1>, v4.grid = 4 : i64
 // CHECK-NOT: v4.shared
 // CHECK: %[[MEMORY:.+]] = memref.get_global @k_p0_shared
 // CHECK: %[[A:.+]] = memref.view %[[MEMORY]][%c0][] : memref<640xi8, 3> to memref<64xf32, 3>
@@ -16,7 +16,7 @@
 // CHECK: memref.store %{{.+}}, %[[A]][%[[ID]]] : memref<64xf32, 3>
 // CHECK: gpu.return
 module @k attributes {v4.kernel} {
-  func.func @k.0(%x: memref<64xf32>, %y: memref<64xf32>, %workgroup: index) attributes {v4.grid = 4 : i64, v4.threads = 128 : i64, v4.blocks_per_sm = 2 : i64} {
+  func.func @k.0(%x: memref<64xf32>, %y: memref<64xf32>, %workgroup: index) attributes {v4.grid = 4 : i64, v4.threads = 128 : i64} {
     %a = memref.alloca() {alignment = 128 : i64} : memref<64xf32>
     %b = memref.alloca() {alignment = 512 : i64} : memref<32xf32, 3>
     %0 = memref.load %x[%workgroup] : memref<64xf32>

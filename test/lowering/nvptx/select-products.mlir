@@ -4,7 +4,7 @@
 // Tiles of 32 columns, a pair of groups: many blocks read the weight.
 // CHECK-LABEL: func.func @few
 // CHECK: scf.forall {{.*}} = (0) to (128) step (32)
-// CHECK: v4.kernel "gemv" ins(%{{.+}}, %{{.+}} : tensor<1x64xbf16>, tensor<2x32x16x2xbf16>) {{.*}} {blocks_per_sm = 1 : i64, threads = 256 : i64}
+// CHECK: v4.kernel "gemv" ins(%{{.+}}, %{{.+}} : tensor<1x64xbf16>, tensor<2x32x16x2xbf16>) {{.*}} {threads = 256 : i64}
 func.func @few(%x: tensor<1x64xbf16>, %w: tensor<8x32x16x2xbf16>, %y: tensor<1x128xf32>) -> tensor<1x128xf32> {
   %0 = v4.linear %x, %w : (tensor<1x64xbf16>, tensor<8x32x16x2xbf16>) -> tensor<1x128xf32>
   return %0 : tensor<1x128xf32>

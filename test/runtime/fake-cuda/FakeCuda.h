@@ -8,8 +8,8 @@
 //   * what is left when a context goes is counted as a leak.
 //
 // Tests find it by LD_LIBRARY_PATH, or link it. Environment variables configure it, read by cuInit after a reset:
-//   V4_FAKE_CUDA_KERNELS     a module with the target emu:CHIP beside nvptx:CHIP, or an image of emu-compile: where the code of the
-//                            kernels is
+//   V4_FAKE_CUDA_KERNELS     a module with the target emu:CHIP beside nvptx:CHIP, or an image of emu-compile: where the
+//                            code of the kernels is
 //   V4_FAKE_CUDA_DEVICES     number of devices (1)
 //   V4_FAKE_CUDA_NAME        their name ("Fake GPU")
 //   V4_FAKE_CUDA_CAPABILITY  their compute capability (9.0)

@@ -79,7 +79,6 @@ LoadedImage readPtx(const char *text, int major, int minor, int driver) {
       std::string name = third.substr(0, third.find_first_of("( \t"));
       kernel = &out.kernels[name];
       kernel->name = name;
-      kernel->parametersKnown = true;
       inParameters = third.find(')') == std::string::npos;
     } else if (inParameters && first == ".param") {
       if (second != ".u64" && second != ".b64")
@@ -110,7 +109,6 @@ void readAttributes(const char *bytes, uint64_t size, Kernel &kernel) {
     std::memcpy(&value, bytes + 2, sizeof value);
     if (format == hval && attribute == parameterBytes) {
       kernel.parameters = value / 8;
-      kernel.parametersKnown = true;
     }
     uint64_t step = format == sval ? 4u + value : 4u;
     if (step > size)

@@ -16,10 +16,9 @@ namespace v4::fake {
 
 struct Kernel {
   std::string name;
-  uint32_t parameters = 0;      // pointers; every kernel of v4c has nothing else
-  bool parametersKnown = false; // the image says it
-  uint32_t block[3] = {};       // required; zeros: any
-  uint32_t sharedBytes = 0;     // static
+  uint32_t parameters = 0;  // pointers; every kernel of v4c has nothing else
+  uint32_t block[3] = {};   // required; zeros: any
+  uint32_t sharedBytes = 0; // static
   v4_emu_entry code = nullptr;
 };
 

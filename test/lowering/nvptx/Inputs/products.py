@@ -200,7 +200,7 @@ def main():
     with open(folder + "/kernel.mlir", "w") as out:
         out.write("module {\nmodule @k attributes {v4.kernel} {\nfunc.func @k(%s, %%y: %s) {\n" %
                   (", ".join("%s: %s" % pair for pair in zip(names, all_types)), y))
-        out.write("v4.phase {\nv4.kernel \"%s\" ins(%s : %s) outs(%%y : %s) {threads = 256, blocks_per_sm = 1}\n" %
+        out.write("v4.phase {\nv4.kernel \"%s\" ins(%s : %s) outs(%%y : %s) {threads = 256}\n" %
                   (kernel, ", ".join(names), ", ".join(all_types), y))
         out.write("v4.yield\n}\nreturn\n}\n}\n}\n")
     if shape:

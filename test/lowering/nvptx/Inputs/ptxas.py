@@ -5,8 +5,8 @@
 
 A line of TABLE: chip, registers, bytes of shared memory, then what is assembled:
     the arguments of products.py or rows.py: one template
-    model CONFIG NUMERICS KERNEL   a kernel of `v4c --numerics=NUMERICS --prefill=512` for test/configs/CONFIG.json. All kernels of
-                                   the module have to be in the table, and no others.
+    model CONFIG NUMERICS[/none] KERNEL   a kernel of `v4c --numerics=NUMERICS --prefill=512` for test/configs/CONFIG.json, also with
+                                   --plan=none. All kernels of the module have to be in the table, and no others.
 No kernel may spill, have local memory or call anything. Registers may differ a little from one ptxas to the next: by more
 than 16, a loop has lost its loads in flight, or a value its place. --print writes the table as it is now; a model is put into it
 by one line with any kernel.
@@ -39,15 +39,16 @@ def kernel_ptx(folder, chip, words):
     return re.sub(r"\\([0-9A-F]{2})", lambda match: chr(int(match.group(1), 16)), text).rstrip("\0")
 
 
-def model_ptx(folder, chip, config, numerics):
+def model_ptx(folder, chip, config, mode):
     """PTX of all kernels of a model, and the bytes of dynamic shared memory that they are launched with."""
     os.makedirs(folder + "/model", exist_ok=True)
     shutil.copy(os.path.join(HERE, "../../../configs", config + ".json"), folder + "/model/config.json")
     path = folder + "/model.v4m"
-    subprocess.run(["v4c", folder + "/model", "--numerics=" + numerics, "--prefill=512", "--target=nvptx:" + chip, "-o", path],
-                   check=True, env={**os.environ, "V4_PTXAS": ""})
+    numerics, _, plan = mode.partition("/")
+    subprocess.run(["v4c", folder + "/model", "--numerics=" + numerics, "--plan=" + (plan or "basic"), "--prefill=512",
+                    "--target=nvptx:" + chip, "-o", path], check=True, env={**os.environ, "V4_PTXAS": ""})
     with open(path, "rb") as module:
-        texts = re.findall(rb"\.version[\t\n -~]+", module.read())
+        texts = re.findall(rb"\.version[\t\n -~]+\n}", module.read())
     assert len(texts) == 1, "%d images of PTX" % len(texts)
     dump = json.loads(subprocess.run(["v4-dump", path, "--json"], check=True, capture_output=True).stdout)
     dynamic = {phase["symbol"]: phase.get("shared_bytes", 0)

@@ -8,17 +8,18 @@
     rows.py FOLDER top_k COLUMNS K [position=T ratio=R] [ties] [nan] [rising] [close]
     rows.py FOLDER index HEADS WIDTH KEYS K POSITION [FORM] [part=I,P] [query=bf16] [close]
     rows.py FOLDER merge PARTS K COLUMNS POSITION [close]
+    rows.py FOLDER rope ROWS HEADS WIDTH PAIRS [inverse] [query=bf16]
     rows.py FOLDER hadamard ROWS HEADS WIDTH [query=bf16]
     rows.py FOLDER hc_mix ROWS STREAMS WIDTH COLUMNS PART [head] [query=bf16]
     rows.py FOLDER hc_close STREAMS WIDTH PARTS ITERATIONS [head] [query=bf16] [integers]
     rows.py FOLDER hc_post STREAMS WIDTH [query=bf16] [integers]
     rows.py FOLDER route EXPERTS K [ties] [nan]
     rows.py FOLDER route_hash EXPERTS K VOCABULARY TOKEN
-    rows.py FOLDER append_window ROWS WIDTH WINDOW START LENGTH [FORM] [query=bf16]
-    rows.py FOLDER append_cache ROWS WIDTH ENTRIES RATIO FIRST [FORM] [query=bf16]
+    rows.py FOLDER append_window ROWS WIDTH WINDOW START LENGTH [FORM] [query=bf16] [ties]
+    rows.py FOLDER append_cache ROWS WIDTH ENTRIES RATIO FIRST [FORM] [query=bf16] [ties]
     rows.py FOLDER window_context ROWS WIDTH WINDOW START FIRST COUNT [FORM] [query=bf16]
     rows.py FOLDER rms_norm ROWS HEADS WIDTH [plain] [query=bf16]
-    rows.py FOLDER round_trip ROWS HEADS WIDTH COLUMNS BLOCK (e4m3|e2m1) [query=bf16]
+    rows.py FOLDER round_trip ROWS HEADS WIDTH COLUMNS BLOCK (e4m3|e2m1) [query=bf16] [ties]
     rows.py FOLDER compress ROWS RATIO CHANNELS START LENGTH [overlap] [slot]
     rows.py FOLDER dispatch ROWS K EXPERTS THREADS [some] [one]
 
@@ -155,7 +156,7 @@ class Kernel:
             out.write("\n".join(words) + "\n")
 
 
-ROW = "threads = 256, blocks_per_sm = 1"
+ROW = "threads = 256"
 POISON = b"\xff\xff\xff\xff"
 
 
@@ -375,6 +376,25 @@ def merge(folder, options, parts, k, columns, position):
     kernel.write()
 
 
+def rope(folder, options, rows, heads, width, pairs):
+    """Every product and sum is rounded, as the definition says."""
+    element = options.get("query", "f32")
+    k = Kernel(folder, "rope", "inverse" if "inverse" in options else "", options)
+    x, table, y = normal(rows * max(heads, 1), width, element), normal(2 * rows, pairs, "f32"), []
+    k.bind("x", shape_of(rows, heads, width), element, stored(flat(x), element))
+    k.bind("table", (rows, 2, pairs), "f32", stored(flat(table), "f32"))
+    for number, row in enumerate(x):
+        token, sign = number // max(heads, 1), -1 if "inverse" in options else 1
+        y += row[:width - 2 * pairs]
+        for i in range(pairs):
+            a, c = row[width - 2 * pairs + 2 * i:][:2]
+            cos, sin = table[2 * token][i], table[2 * token + 1][i]
+            y.append(rounded(rounded(a * cos, "f32") - sign * rounded(c * sin, "f32"), "f32"))
+            y.append(rounded(rounded(c * cos, "f32") + sign * rounded(a * sin, "f32"), "f32"))
+    k.result("y", shape_of(rows, heads, width), element, stored(y, element))
+    k.write()
+
+
 def hadamard(folder, options, rows, heads, width):
     """Integers: exact where the root of the width is."""
     element = options.get("query", "f32")
@@ -454,7 +474,7 @@ def hc_close(folder, options, n, width, parts, iterations):
 
 def hc_post(folder, options, n, width):
     element = options.get("query", "f32")
-    kernel = Kernel(folder, "hc_post", "threads = 128, blocks_per_sm = 1", options)
+    kernel = Kernel(folder, "hc_post", "threads = 128", options)
     f, x = normal(1, width, element)[0], normal(n, width, element)
     post, comb = normal(1, n, "f32")[0], normal(n, n, "f32")
     if "integers" in options:
@@ -481,7 +501,7 @@ def chosen_weights(logits, chosen):
     return f32([score / (math.fsum(scores) + 1e-20) * 1.5 for score in scores])
 
 
-WARP = "threads = 32, blocks_per_sm = 1, scale = 1.5 : f32"
+WARP = "threads = 32, scale = 1.5 : f32"
 
 
 def route(folder, options, experts, k):
@@ -492,6 +512,12 @@ def route(folder, options, experts, k):
     if "ties" in options:
         logits = [rng.choice([-INFINITY, -2.0, 0.0, 1.0, 25.0]) for _ in range(experts)]
         bias = [rng.choice([0.0, 16.0]) for _ in range(experts)]
+        # 21 and the next number, which are the best; with those that are the first and last of a lane.
+        for e in range(experts):
+            if e % 32 < 2 or e % 32 == 31 or e == experts - 1 or rng.random() < 0.4:
+                logits[e], bias[e] = 25.0, 16 + (e % 32 != 1) * rng.choice([0.0, 2.0**-19])
+        for e in {0, min(31, experts - 1), min(32, experts - 1), experts - 1}:
+            bias[e] = 16 + 2.0**-19
     keys = [route_score(logit) + b for logit, b in zip(logits, bias)]
     if "nan" in options:
         for e in range(0, experts, 2):
@@ -522,7 +548,7 @@ def route_hash(folder, options, experts, k, vocabulary, token):
 
 def dispatch(folder, options, rows, k, experts, threads):
     """`some`: rows that take no part; `one`: all pairs to one expert, a row with it twice and more."""
-    attributes = "threads = %d, blocks_per_sm = 1, experts = %d : i64" % (threads, experts)
+    attributes = "threads = %d, experts = %d : i64" % (threads, experts)
     kernel = Kernel(folder, "dispatch", attributes, options)
     indices = [[experts // 2] * k if "one" in options else rng.sample(range(experts), k) for _ in range(rows)]
     weights = normal(rows, k, "f32")
@@ -539,7 +565,8 @@ def dispatch(folder, options, rows, k, experts, threads):
             places[s][rank] = place
     listed = min(count, experts)
     offsets = [next(i for i, pair in enumerate(order) if pair[0] == e) for e in active]
-    kernel.result("experts", (listed,), "i32", padded(active, listed))
+    # Contents that are no end of a list, as poison would be.
+    kernel.update("experts", (listed,), "i32", i32([7] * listed), padded(active, listed))
     kernel.result("offsets", (listed + 1,), "i32", i32(offsets + [total] * (listed + 1 - len(active))))
     kernel.result("rows", (count,), "i32", i32([s for _, s, _ in order] + [0] * (count - total)))
     kernel.result("weights", (count,), "f32", f32([weights[s][j] for _, s, j in order] + [0] * (count - total)))
@@ -650,13 +677,46 @@ def several(rows, width, element):
             for row in normal(rows, width, element)]
 
 
+def halfway(rows, width, element, form, block):
+    """Rows of codes and of numbers halfway between two, whose blocks have all sizes; the largest is a code."""
+    codes = VALUES[form]
+    between = [(a + b) / 2 for a, b in zip(codes, codes[1:])]
+
+    def number(exponent):
+        return rounded(rng.choice([1, -1]) * rng.choice(between + codes) * 2.0**exponent, element)
+
+    x = []
+    for _ in range(rows):
+        row = []
+        for first in range(0, width, block):
+            exponent = rng.randrange(-8, 9)
+            # The one largest may be anywhere; others are codes up to the largest or far from it.
+            numbers = [number(exponent - rng.choice([0, 2])) for _ in range(min(block, width - first))]
+            numbers[rng.choice([0, len(numbers) - 1, rng.randrange(len(numbers))])] = codes[-1] * 2.0**exponent
+            row += numbers
+        x.append(row)
+    return x
+
+
+def rows_of(options, rows, width, element, block=0):
+    form = form_of(options)
+    if "ties" in options:
+        x = halfway(rows, width, element, form, block or (64 if form == "e4m3" else 32))
+        if form == "e4m3" and not block and element == "f32":
+            # The last columns are stored as bf16.
+            for row in x:
+                row[-64:] = [(rng.randrange(128, 255) + 0.5) * 2.0**rng.randrange(-9, 9) for _ in range(64)]
+        return x
+    return several(rows, width, element)
+
+
 def append_threads(rows):
-    return "threads = %d, blocks_per_sm = 1" % (128 if rows <= 4 else 512)
+    return "threads = %d" % (128 if rows <= 4 else 512)
 
 
 def append_window(folder, options, rows, width, window, start, length):
     kernel, element = Kernel(folder, "append_rows", append_threads(rows), options), options.get("query", "f32")
-    x, state = several(rows, width, element), State(window, width, form_of(options))
+    x, state = rows_of(options, rows, width, element), State(window, width, form_of(options))
     kernel.bind("x", (rows, width), element, stored(flat(x), element))
     kernel.bind("span", (2,), "i32", i32([start, length]))
     if "shape" not in options:
@@ -670,7 +730,7 @@ def append_cache(folder, options, rows, width, entries, ratio, first):
     """The last row is no entry."""
     kernel, element = Kernel(folder, "append_rows", append_threads(rows), options), options.get("query", "f32")
     kernel.attributes += ", ratio = %d : i64" % ratio
-    x, state = several(rows, width, element), State(entries, width, form_of(options))
+    x, state = rows_of(options, rows, width, element), State(entries, width, form_of(options))
     kernel.bind("x", (rows, width), element, stored(flat(x), element))
     kernel.bind("t", (rows,), "i32", i32([(first + i) * ratio for i in range(rows - 1)] + [-1]))
     if "shape" not in options:
@@ -697,7 +757,7 @@ def shape_of(rows, heads, width):
 
 
 def rms_norm(folder, options, rows, heads, width):
-    kernel, element = Kernel(folder, "rms_norm", "blocks_per_sm = 1, eps = 1.0e-6 : f32", options), options.get("query", "f32")
+    kernel, element = Kernel(folder, "rms_norm", "eps = 1.0e-6 : f32", options), options.get("query", "f32")
     x, weight = normal(rows * max(heads, 1), width, element), normal(1, width, element)[0]
     kernel.bind("x", shape_of(rows, heads, width), element, stored(flat(x), element))
     if "plain" not in options:
@@ -712,10 +772,10 @@ def rms_norm(folder, options, rows, heads, width):
 
 def round_trip(folder, options, rows, heads, width, columns, block):
     form, element = form_of(options), options.get("query", "f32")
-    attributes = "blocks_per_sm = 1, format = %d : i32, block = %d : i64, columns = %d : i64"
+    attributes = "format = %d : i32, block = %d : i64, columns = %d : i64"
     attributes %= form == "e2m1", block, columns
     kernel = Kernel(folder, "round_trip", attributes, options)
-    x, y = several(rows * max(heads, 1), width, element), []
+    x, y = rows_of(options, rows * max(heads, 1), width, element, block), []
     kernel.bind("x", shape_of(rows, heads, width), element, stored(flat(x), element))
     for row in x:
         for first in range(0, columns, block):
@@ -732,7 +792,7 @@ def main():
     folder, kernel, *rest = sys.argv[1:]
     sizes = [int(word) for word in rest if word.lstrip("-").isdigit()]
     options = dict(word.partition("=")[::2] for word in rest if not word.lstrip("-").isdigit())
-    kinds = [attention, attention_part, combine, top_k, index, merge, hadamard, hc_mix, hc_close, hc_post, route,
+    kinds = [attention, attention_part, combine, top_k, index, merge, rope, hadamard, hc_mix, hc_close, hc_post, route,
              route_hash, dispatch, compress, append_window, append_cache, window_context,
              rms_norm, round_trip]
     {kind.__name__: kind for kind in kinds}[kernel](folder, options, *sizes)
