@@ -7,11 +7,13 @@
 #include "runtime/ElfImage.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <sys/mman.h>
@@ -19,21 +21,38 @@
 namespace v4::test {
 
 bool readFile(const std::string &path, std::vector<char> &out) {
-  std::ifstream file(path, std::ios::binary);
+  std::error_code unknown;
+  std::ifstream file;
+  if (!std::filesystem::is_directory(path, unknown)) // reading one would throw
+    file.open(path, std::ios::binary);
   out.assign(std::istreambuf_iterator<char>(file), {});
-  if (!file) {
+  if (!file.is_open()) {
     std::fprintf(stderr, "cannot read '%s'\n", path.c_str());
     return false;
   }
   return true;
 }
 
-static void parseDims(const std::string &text, uint32_t *dims) {
+/// A decimal number of at most `most`; false for anything else.
+template <typename T> static bool parseNumber(std::string_view text, T &out, uint64_t most) {
+  uint64_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  out = T(value);
+  return error == std::errc() && end == text.data() + text.size() && value <= most;
+}
+
+static bool parseDims(const std::string &text, uint32_t *dims) {
   std::stringstream in(text);
   std::string part;
-  for (int i = 0; i != 3 && std::getline(in, part, ','); ++i)
-    dims[i] = uint32_t(std::strtoul(part.c_str(), nullptr, 10));
+  int i = 0;
+  for (; std::getline(in, part, ','); ++i)
+    if (i == 3 || !parseNumber(part, dims[i], ~uint32_t(0)))
+      return false;
+  return i != 0;
 }
+
+/// Of one binding.
+constexpr uint64_t kMostBytes = uint64_t(1) << 33;
 
 /// Small numbers in the bytes of `type`; empty for a type that does not exist.
 static std::vector<char> randomBytes(const std::string &type, size_t count) {
@@ -97,24 +116,29 @@ bool LaunchText::parse(const std::string &word) {
   if (key == "kernel")
     kernel = value;
   else if (key == "grid")
-    parseDims(value, grid);
+    return parseDims(value, grid) || bad();
   else if (key == "block")
-    parseDims(value, block);
+    return parseDims(value, block) || bad();
   else if (key == "shared")
-    shared = uint32_t(std::stoul(value));
+    return parseNumber(value, shared, ~uint32_t(0)) || bad();
   else if (parts.size() < 2)
     return bad();
   else if (key == "random" && parts.size() == 3) {
     Binding binding;
     binding.name = parts[0];
-    binding.initial = randomBytes(parts[1], std::strtoull(parts[2].c_str(), nullptr, 10));
+    uint64_t count = 0;
+    if (!parseNumber(parts[2], count, kMostBytes / 4))
+      return bad();
+    binding.initial = randomBytes(parts[1], count);
     if (binding.initial.empty())
       return bad();
     bindings.push_back(std::move(binding));
   } else if (key == "in" || key == "zero" || key == "poison" || key == "iota") {
     Binding binding;
     binding.name = parts[0];
-    size_t count = std::strtoull(parts[1].c_str(), nullptr, 10);
+    uint64_t count = 0;
+    if (key != "in" && !parseNumber(parts[1], count, key == "iota" ? kMostBytes / 4 : kMostBytes))
+      return bad();
     if (key == "in") {
       if (!readFile(folder + parts[1], binding.initial))
         return false;
