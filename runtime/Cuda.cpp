@@ -240,8 +240,8 @@ Status Cuda::addPhase(std::vector<Phase> &kernel, const fbs::Phase &phase, std::
     return invalid("the module's images do not define '", phase.symbol()->string_view(), "', which kernel '", name,
                    "' needs; build the module again with v4c");
   V4_RETURN_IF_ERROR(gpu.check(result, concat("does not load kernel '", name, "'")));
-  constexpr uint32_t unasked = 48 << 10; // shared memory that a kernel gets without asking
-  if (phase.shared_bytes() > unasked) {
+  // Without asking a kernel gets 48 KiB, less what it has declared for itself, which is not known here.
+  if (phase.shared_bytes()) {
     if (phase.shared_bytes() > static_cast<uint32_t>(std::max(gpu.sharedBytes, 0)))
       return environment("kernel '", name, "' needs ", phase.shared_bytes(), " bytes of shared memory, and ", gpu.text,
                          " gives a block ", gpu.sharedBytes, "; compile the module for this GPU's chip");

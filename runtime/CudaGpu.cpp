@@ -3,6 +3,7 @@
 #include "runtime/FileIo.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 namespace v4::cuda {
@@ -37,6 +38,12 @@ std::string_view remedy(Result result) {
 
 std::string bytesText(std::optional<uint64_t> bytes) {
   return bytes ? concat(*bytes) : std::string("an unknown number");
+}
+
+/// Why the driver may find fewer GPUs than there are.
+std::string visible() {
+  const char *value = std::getenv("CUDA_VISIBLE_DEVICES");
+  return value ? concat(" (CUDA_VISIBLE_DEVICES is '", value, "')") : std::string();
 }
 
 /// The driver has no memory of no bytes.
@@ -75,7 +82,7 @@ Status Gpu::open(uint32_t ordinal) {
                        "; see what nvidia-smi says");
   if (ordinal >= static_cast<uint32_t>(count))
     return environment("there is no GPU ", ordinal, ": the driver finds ", count, count == 1 ? " GPU" : " GPUs",
-                       "; the last one is --device=cuda:", count - 1);
+                       visible(), "; the last one is --device=cuda:", count - 1);
   V4_RETURN_IF_ERROR(check(driver->deviceGet(&device, static_cast<int>(ordinal)), "cannot be opened"));
   char name[256] = {};
   V4_RETURN_IF_ERROR(check(driver->deviceGetName(name, sizeof name - 1, device), "does not tell its name"));
