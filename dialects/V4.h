@@ -45,9 +45,9 @@ constexpr int64_t kByteBlock = 128, kNibbleBlock = 32;
 /// Rows of a packed weight that lie side by side, and the bytes of each before the next row's.
 constexpr int64_t kPackedRows = 16, kPackedBytes = 4;
 
-/// The packed form (layout `rows16`) of a stored weight or scale: of `[.., N, K]` the type `[.., N/16, D, 16, e]`, where
-/// D dwords of e elements make a row; of an E8M0 scale `[.., N, B]` the type `[.., N/16, B, 16]`. None where the rows
-/// are no multiple of 16, or a row is no whole number of dwords.
+/// The packed form (layout `rows16`) of a stored weight or scale: of `[.., N, K]` the type `[.., N/16, D, 16, e]`,
+/// where D dwords of e elements make a row; of an E8M0 scale `[.., N, B]` the type `[.., N/16, B, 16]`. None where the
+/// rows are no multiple of 16, or a row is no whole number of dwords.
 std::optional<RankedTensorType> packedType(RankedTensorType type);
 /// Whether a weight with `lead` dimensions before its rows is packed.
 inline bool isPackedWeight(Value weight, int64_t lead) {
@@ -83,8 +83,8 @@ struct CacheRow {
   static std::optional<CacheRow> fromBytes(int64_t columns, int64_t bytes);
 };
 
-/// Build the arithmetic of the quantisers (spec 7.1) where `builder` inserts: the exponent bits, an i32, of the scale of a
-/// block whose largest magnitude is an f32; the code, an i32, of an f32 for such a scale; the number of that code.
+/// Build the arithmetic of the quantisers (spec 7.1) where `builder` inserts: the exponent bits, an i32, of the scale
+/// of a block whose largest magnitude is an f32; the code, an i32, of an f32 for such a scale; the number of that code.
 Value buildScaleBits(const ImplicitLocOpBuilder &builder, Value largest, QuantFormat format);
 Value buildCode(const ImplicitLocOpBuilder &builder, Value number, Value scaleBits, QuantFormat format);
 Value buildRoundTrip(const ImplicitLocOpBuilder &builder, Value number, Value scaleBits, QuantFormat format);

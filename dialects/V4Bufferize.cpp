@@ -56,7 +56,8 @@ struct LaunchModel : DstBufferizableOpInterfaceExternalModel<LaunchModel, Launch
     if (failed(toBuffers(rewriter, launch.getInputs(), options, state, inputs)) ||
         failed(toBuffers(rewriter, launch.getOutputs(), options, state, outputs)))
       return failure();
-    LaunchOp::create(rewriter, op->getLoc(), TypeRange(), launch.getKernelAttr(), launch.getNameAttr(), inputs, outputs);
+    LaunchOp::create(rewriter, op->getLoc(), TypeRange(), launch.getKernelAttr(), launch.getNameAttr(), inputs,
+                     outputs);
     replaceOpWithBufferizedValues(rewriter, op, outputs);
     return success();
   }

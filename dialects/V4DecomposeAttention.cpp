@@ -330,25 +330,26 @@ Results IndexTopKOp::decomposeOperation(OpBuilder &b) {
   int64_t part = largestDivisor(keys, 64);
   Type element = getRounded() ? Type(e.getBF16Type()) : e.getF32Type();
   OpFoldResult zero = e.getIndexAttr(0);
-  return e.repeat(sizeOf(getQuery(), 0), e.empty(shapeOf(getResult()), e.getI32Type()), [&](OpFoldResult s, ValueRange iter) {
-    Value query = e.slice(getQuery(), {s, zero, zero}, {1, heads, width});
-    Value weights = e.slice(getWeights(), {s, zero}, {1, heads}), position = e.slice(getPositions(), {s}, {1});
-    // Parts that the row does not see are left out; one part alone needs no loop.
-    Value end = part == keys ? e.index(keys) : visibleEntries(e, e.at(getPositions(), s), getRatio(), keys);
-    Value scores = e.loop(e.index(0), end, part, e.empty({1, keys}, element), [&](Value first, ValueRange scores) {
-      Value some = e.slice(getKeys(), {first, zero}, {part, sizeOf(getKeys(), 1)});
-      auto op = IndexScoresOp::create(e, RankedTensorType::get({1, part}, element), query, weights, some, position,
-                                      first, getRatioAttr(), getScaleAttr(), getRoundedAttr());
-      Value y = op.decomposeOperation(e)->front();
-      op.erase();
-      return SmallVector<Value>{e.insert(y, scores[0], {zero, first}, {1, part})};
-    })[0];
-    auto op = TopKOp::create(e, RankedTensorType::get({1, sizeOf(getResult(), 1)}, e.getI32Type()), scores, position,
-                             getRatioAttr());
-    Value y = op.decomposeOperation(e)->front();
-    op.erase();
-    return SmallVector<Value>{e.insert(y, iter[0], {s, zero}, {1, sizeOf(getResult(), 1)})};
-  });
+  return e.repeat(
+      sizeOf(getQuery(), 0), e.empty(shapeOf(getResult()), e.getI32Type()), [&](OpFoldResult s, ValueRange iter) {
+        Value query = e.slice(getQuery(), {s, zero, zero}, {1, heads, width});
+        Value weights = e.slice(getWeights(), {s, zero}, {1, heads}), position = e.slice(getPositions(), {s}, {1});
+        // Parts that the row does not see are left out; one part alone needs no loop.
+        Value end = part == keys ? e.index(keys) : visibleEntries(e, e.at(getPositions(), s), getRatio(), keys);
+        Value scores = e.loop(e.index(0), end, part, e.empty({1, keys}, element), [&](Value first, ValueRange scores) {
+          Value some = e.slice(getKeys(), {first, zero}, {part, sizeOf(getKeys(), 1)});
+          auto op = IndexScoresOp::create(e, RankedTensorType::get({1, part}, element), query, weights, some, position,
+                                          first, getRatioAttr(), getScaleAttr(), getRoundedAttr());
+          Value y = op.decomposeOperation(e)->front();
+          op.erase();
+          return SmallVector<Value>{e.insert(y, scores[0], {zero, first}, {1, part})};
+        })[0];
+        auto op = TopKOp::create(e, RankedTensorType::get({1, sizeOf(getResult(), 1)}, e.getI32Type()), scores,
+                                 position, getRatioAttr());
+        Value y = op.decomposeOperation(e)->front();
+        op.erase();
+        return SmallVector<Value>{e.insert(y, iter[0], {s, zero}, {1, sizeOf(getResult(), 1)})};
+      });
 }
 
 namespace {

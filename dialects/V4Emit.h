@@ -94,9 +94,9 @@ public:
   Value split(Value tensor, ArrayRef<int64_t> sizes);
   /// The inverse: the last `count` dimensions as one.
   Value join(Value tensor, unsigned count);
-  /// Copies, converted between f32 and bf16. An identity between tensors of one shape would be erased as a value that is
-  /// already there, and come back as a call when buffers are made, so `source` lacks the leading dimension, of size 1,
-  /// of `target`.
+  /// Copies, converted between f32 and bf16. An identity between tensors of one shape would be erased as a value that
+  /// is already there, and come back as a call when buffers are made, so `source` lacks the leading dimension, of size
+  /// 1, of `target`.
   Value copyInto(Value source, Value target);
   /// Row `from` of `source` into row `to` of `target`. Rows of bytes are packed ones (CacheRow): they are unpacked into
   /// numbers and made from numbers.
@@ -144,7 +144,8 @@ public:
   Value closeLanes(Value lanes, Value out);
 
   // Shared by several ops.
-  /// out [M, N] = x [M, K] times a stored weight [N, K], packed or not. For fp4, `x` holds the even and the odd columns.
+  /// out [M, N] = x [M, K] times a stored weight [N, K], packed or not. For fp4, `x` holds the even and the odd
+  /// columns.
   Value linear(ArrayRef<Value> x, Value weight, Value scale, Value out);
   /// The `out` columns of a row of `scores` that are largest, of the first `count`, ascending, then -1. `out` is i32
   /// [k].

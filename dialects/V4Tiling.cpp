@@ -156,8 +156,8 @@ static int64_t outputRows(Value weight, int64_t lead) {
   return shapeOf(weight)[lead] * (isPackedWeight(weight, lead) ? kPackedRows : 1);
 }
 
-/// Size of a tile of the weight's rows. Every tile of a product of many bf16 rows may widen them: few tiles then, but at
-/// least kLeastTiles of all `groups`.
+/// Size of a tile of the weight's rows. Every tile of a product of many bf16 rows may widen them: few tiles then, but
+/// at least kLeastTiles of all `groups`.
 static int64_t rowTile(Value input, Value weight, int64_t lead, int64_t groups = 1) {
   int64_t rows = outputRows(weight, lead);
   Type element = cast<RankedTensorType>(weight.getType()).getElementType();

@@ -59,17 +59,24 @@ bool Stacks::reserve(uint32_t wanted) {
   return true;
 }
 
-void *Stacks::start(uint32_t index, void (*entry)()) const {
+Context Stacks::start(uint32_t index, void (*entry)()) const {
   // Neighbouring stacks start at different offsets within a page, or their hot ends would share a cache set.
   size_t colour = size_t(index % 32) * 128;
   char *top = base + size_t(index + 1) * (kStack + kGuard) - colour;
+  Context context;
+#ifdef V4_EMU_ASAN
+  context.stack = top + colour - kStack;
+  context.bytes = kStack;
+  ASAN_UNPOISON_MEMORY_REGION(context.stack, kStack); // what ran there before may have been abandoned
+#endif
   // `entry` is jumped to with the stack as after a call: 8 below a multiple of 16.
   void **sp = reinterpret_cast<void **>(top) - 1;
   *sp = nullptr;
   *--sp = reinterpret_cast<void *>(entry);
   sp -= 6;
   std::memset(sp, 0, 6 * sizeof(void *));
-  return sp;
+  context.sp = sp;
+  return context;
 }
 
 } // namespace v4::emu

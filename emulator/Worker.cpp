@@ -44,8 +44,7 @@ void Worker::fault(const v4_emu_site *site, const char *format, ...) {
   std::vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
   record("thread " + threadName(running->thread) + ", " + siteName(site) + ": " + text);
-  void *abandoned;
-  v4_emu_switch(&abandoned, scheduler);
+  switchTo(running->context, scheduler, /*forever=*/true);
   __builtin_unreachable(); // nothing continues an abandoned block
 }
 
@@ -56,9 +55,8 @@ void Worker::report(const v4_emu_site *site, const char *format, ...) {
   std::vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
   record("thread " + threadName(running->thread) + ", " + siteName(site) + ": " + text);
-  void *abandoned;
   if (inFiber)
-    v4_emu_switch(&abandoned, scheduler);
+    switchTo(running->context, scheduler, /*forever=*/true);
 }
 
 uint32_t Worker::takeReady() {
@@ -73,7 +71,7 @@ uint32_t Worker::takeReady() {
 void Worker::suspend() {
   Fiber *self = running;
   if (ready.empty()) {
-    v4_emu_switch(&self->sp, scheduler);
+    switchTo(self->context, scheduler, self->state == State::Done);
     return;
   }
   Fiber *next = &fibers[takeReady()];
@@ -81,7 +79,7 @@ void Worker::suspend() {
     return;
   running = next;
   ++switches;
-  v4_emu_switch(&self->sp, next->sp);
+  switchTo(self->context, next->context, self->state == State::Done);
 }
 
 void Worker::wait(const v4_emu_site *site, uint32_t what) {
@@ -102,6 +100,7 @@ void Worker::yieldSometimes() {
 
 void Worker::fiberMain() {
   Worker &worker = thisWorker();
+  arrived(&worker.scheduler, nullptr); // the first fiber comes from there
   worker.launch->info->entry(worker.launch->arguments.data());
   worker.finishThread();
   __builtin_unreachable();
@@ -205,7 +204,7 @@ void Worker::runBlock(uint64_t index) {
   for (uint32_t t = 0; t != count; ++t) {
     Fiber &fiber = fibers[t];
     std::memcpy(fiber.pub.ctaid, blockId, sizeof blockId);
-    fiber.sp = stacks.start(t, &Worker::fiberMain);
+    fiber.context = stacks.start(t, &Worker::fiberMain);
     fiber.state = State::Ready;
     fiber.clock = 1;
     fiber.vector.clear();
@@ -226,7 +225,7 @@ void Worker::runBlock(uint64_t index) {
     running = &fibers[takeReady()];
     ++switches;
     inFiber = true;
-    v4_emu_switch(&scheduler, running->sp);
+    switchTo(scheduler, running->context);
     inFiber = false;
   }
   if (!failed)
@@ -296,6 +295,7 @@ void Worker::run(Launch &theLaunch) {
   launch = &theLaunch;
   kernel = launch->kernel;
   currentWorker = this;
+  scheduler = Context(); // of this thread of the host
   if (!prepare()) {
     launch->outOfMemory = true;
     return;

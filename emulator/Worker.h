@@ -90,7 +90,7 @@ enum class State : uint8_t { Ready, Waiting, Done };
 /// A GPU thread. The first member is what the kernel sees.
 struct Fiber {
   v4_emu_thread pub;
-  void *sp;
+  Context context;
   State state;
   uint32_t thread, clock;
   const v4_emu_site *waitsAt;
@@ -250,7 +250,7 @@ private:
   Launch *launch = nullptr;
   const v4_emu_kernel *kernel = nullptr;
   Fiber *running = nullptr;
-  void *scheduler = nullptr;
+  Context scheduler;
   std::vector<uint32_t> ready;
   std::vector<Fiber> fibers;
   std::vector<Warp> warps;

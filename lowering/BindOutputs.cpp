@@ -41,7 +41,8 @@ private:
     unsigned first = func.getNumArguments() - ret->getNumOperands();
     for (auto [i, value] : llvm::enumerate(ret->getOperands()))
       if (throughPhases(value) != func.getArgument(first + i))
-        return func.emitError() << "result " << i << " of kernel '" << func.getName() << "' is not built in output " << i;
+        return func.emitError() << "result " << i << " of kernel '" << func.getName() << "' is not built in output "
+                                << i;
     dropResults(func);
     return success();
   }

@@ -84,7 +84,8 @@ public:
     auto model = emitModel();
     if (failed(model))
       return failure();
-    auto root = fb::CreateModule(b, emitProvenance(), *model, emitParameters(), b.CreateVector(states), b.CreateVector(targets));
+    auto root = fb::CreateModule(b, emitProvenance(), *model, emitParameters(), b.CreateVector(states),
+                                 b.CreateVector(targets));
     b.Finish(root, fb::ModuleIdentifier());
     return withHeader(std::string(reinterpret_cast<const char *>(b.GetBufferPointer()), b.GetSize()));
   }
@@ -121,7 +122,8 @@ private:
   }
 
   /// The code of the kernels.
-  FailureOr<std::vector<Offset<fb::Image>>> emitImages(const EmitTarget &target, std::vector<std::string> &features, bool &environment) {
+  FailureOr<std::vector<Offset<fb::Image>>> emitImages(const EmitTarget &target, std::vector<std::string> &features,
+                                                       bool &environment) {
     std::vector<Offset<fb::Image>> images;
     auto add = [&](fb::ImageKind kind, StringRef arch, StringRef bytes) {
       auto data = b.CreateVector(reinterpret_cast<const uint8_t *>(bytes.data()), bytes.size());
@@ -169,10 +171,12 @@ private:
           return WalkResult::interrupt();
         }
         fb::Dim3 gridDim(grid.getInt(), 1, 1), one(1, 1, 1), block = one;
-        if (auto threads = func->getAttrOfType<DenseI32ArrayAttr>(NVVM::NVVMDialect::getReqntidAttrName()); isGpu && threads)
+        if (auto threads = func->getAttrOfType<DenseI32ArrayAttr>(NVVM::NVVMDialect::getReqntidAttrName());
+            isGpu && threads)
           block = fb::Dim3(threads[0], 1, 1);
         auto shared = func->getAttrOfType<IntegerAttr>("v4.shared");
-        phases.push_back(fb::CreatePhase(b, b.CreateString(func.getName().str()), &gridDim, &block, &one, shared ? shared.getInt() : 0));
+        phases.push_back(fb::CreatePhase(b, b.CreateString(func.getName().str()), &gridDim, &block, &one,
+                                         shared ? shared.getInt() : 0));
         // On a CPU the last argument is the workgroup's number.
         arguments = func.getNumArguments() - (isGpu ? 0 : 1);
         return WalkResult::advance();
@@ -189,8 +193,8 @@ private:
     return success();
   }
 
-  /// The shape that a packed argument has in the checkpoint: `[.., N/16, units, 16, elements of a unit]` is `[.., N, K]`,
-  /// and the last dimension is absent where a unit is one byte (docs/module-format.md).
+  /// The shape that a packed argument has in the checkpoint: `[.., N/16, units, 16, elements of a unit]` is `[.., N,
+  /// K]`, and the last dimension is absent where a unit is one byte (docs/module-format.md).
   static FailureOr<SmallVector<int64_t>> unpackedShape(MemRefType memref, WeightAttr weight) {
     Type element = memref.getElementType();
     int64_t bits = element.getIntOrFloatBitWidth(), unitBits = isa<Float8E8M0FNUType>(element) ? 8 : 32;
@@ -217,12 +221,14 @@ private:
     if (layout) {
       FailureOr<SmallVector<int64_t>> unpacked = unpackedShape(memref, weight);
       if (failed(unpacked))
-        return func.emitError() << "argument " << argument << " is " << memref << ", which is no shape of layout rows16; "
-                                << "accepted: [.., N/16, units of a row, 16, elements of a unit], a unit being a dword or an "
-                                << "f8E8M0FNU, whose dimension is left out";
+        return func.emitError()
+               << "argument " << argument << " is " << memref << ", which is no shape of layout rows16; "
+               << "accepted: [.., N/16, units of a row, 16, elements of a unit], a unit being a dword or an "
+               << "f8E8M0FNU, whose dimension is left out";
       shape = *unpacked;
     }
-    ParameterInfo info{weight, RankedTensorType::get(shape, memref.getElementType()), layout ? layout.getValue() : "as-stored"};
+    ParameterInfo info{weight, RankedTensorType::get(shape, memref.getElementType()),
+                       layout ? layout.getValue() : "as-stored"};
     auto key = std::make_tuple(Attribute(weight), Type(info.type), info.layout);
     return static_cast<uint32_t>(parameters.insert({key, info}).first - parameters.begin());
   }
@@ -239,8 +245,9 @@ private:
       unsigned i = argument.getArgNumber();
       auto type = dyn_cast<MemRefType>(argument.getType());
       if (!type || !type.hasStaticShape() || !dtypeOf(type.getElementType()))
-        return emitError(loc) << "argument " << i << " of entry '" << func.getName() << "' is " << argument.getType()
-                              << "; accepted: buffers of static shape of i8, i32, i64, bf16, f32, f8E4M3FN or f8E8M0FNU";
+        return emitError(loc)
+               << "argument " << i << " of entry '" << func.getName() << "' is " << argument.getType()
+               << "; accepted: buffers of static shape of i8, i32, i64, bf16, f32, f8E4M3FN or f8E8M0FNU";
       auto value = [&](StringRef name) {
         std::vector<uint64_t> shape(type.getShape().begin(), type.getShape().end());
         return fb::CreateValue(b, b.CreateString(name.str()), *dtypeOf(type.getElementType()), b.CreateVector(shape));
@@ -272,7 +279,8 @@ private:
         places[argument] = {fb::BindingKind::Arena};
         arena = byteSize(type);
       } else {
-        return emitError(loc) << "argument " << i << " of entry '" << func.getName() << "' has none of v4.input, v4.weight, v4.state";
+        return emitError(loc) << "argument " << i << " of entry '" << func.getName()
+                              << "' has none of v4.input, v4.weight, v4.state";
       }
     }
     launches.clear();
@@ -291,14 +299,15 @@ private:
     auto [entry, inserted] = stateTypes.try_emplace(state.getName(), std::make_pair(states.size(), type));
     if (!inserted) {
       if (entry->second.second != type)
-        return func.emitError() << "state '" << state.getName() << "' is " << type << " here and " << entry->second.second
-                                << " in another entry";
+        return func.emitError() << "state '" << state.getName() << "' is " << type << " here and "
+                                << entry->second.second << " in another entry";
       return static_cast<uint32_t>(entry->second.first);
     }
     std::vector<uint64_t> shape(type.getShape().begin(), type.getShape().end());
     states.push_back(fb::CreateState(b, b.CreateString(state.getName().str()), *dtypeOf(type.getElementType()),
-                                     b.CreateVector(shape), static_cast<fb::StateKind>(state.getKind()), state.getRatio(),
-                                     state.getOverlap(), state.getColumns(type), state.getQuantized(), state.getBits()));
+                                     b.CreateVector(shape), static_cast<fb::StateKind>(state.getKind()),
+                                     state.getRatio(), state.getOverlap(), state.getColumns(type), state.getQuantized(),
+                                     state.getBits()));
     return static_cast<uint32_t>(entry->second.first);
   }
 
@@ -362,14 +371,17 @@ private:
         return launch.emitOpError() << "operand " << i << " is neither an argument nor a part of the arena";
       Place place = found->second;
       bool wantsTable = llvm::is_contained(tables, static_cast<int64_t>(i));
-      bool isTable = place.kind == fb::BindingKind::Parameter && (parameters.begin() + place.index)->second.weight.isTable();
+      bool isTable =
+          place.kind == fb::BindingKind::Parameter && (parameters.begin() + place.index)->second.weight.isTable();
       if (wantsTable != isTable)
-        return launch.emitOpError() << "operand " << i << (wantsTable ? " is read as a table of experts, but its v4.weight is one tensor"
-                                                                      : " is a table of experts, which only v4.grouped_linear reads");
+        return launch.emitOpError() << "operand " << i
+                                    << (wantsTable ? " is read as a table of experts, but its v4.weight is one tensor"
+                                                   : " is a table of experts, which only v4.grouped_linear reads");
       uint64_t bytes = isTable ? 0 : byteSize(cast<MemRefType>(operand.getType()));
       bindings.emplace_back(place.offset, bytes, place.index, place.kind);
       if (isTable)
-        bindings.emplace_back(0, 8 * cast<MemRefType>(operand.getType()).getDimSize(0), place.index, fb::BindingKind::TableOffsets);
+        bindings.emplace_back(0, 8 * cast<MemRefType>(operand.getType()).getDimSize(0), place.index,
+                              fb::BindingKind::TableOffsets);
     }
     std::string name = prefix + launch.getName().str();
     launches.push_back(fb::CreateLaunch(b, b.CreateString(name), kernel->second, b.CreateVectorOfStructs(bindings)));
@@ -383,12 +395,13 @@ private:
   void addTap(const std::string &name, Type type, Place place) {
     auto memref = cast<MemRefType>(type);
     auto dtype = dtypeOf(memref.getElementType());
-    if (place.kind == fb::BindingKind::State || memref.getRank() == 0 || memref.getDimSize(0) != entryRows || launches.empty() ||
-        (dtype != fb::DType::F32 && dtype != fb::DType::BF16 && dtype != fb::DType::I32))
+    if (place.kind == fb::BindingKind::State || memref.getRank() == 0 || memref.getDimSize(0) != entryRows ||
+        launches.empty() || (dtype != fb::DType::F32 && dtype != fb::DType::BF16 && dtype != fb::DType::I32))
       return;
     std::vector<uint64_t> shape(memref.getShape().begin(), memref.getShape().end());
     fb::Binding binding(place.offset, byteSize(memref), place.index, place.kind);
-    taps.push_back(fb::CreateTap(b, b.CreateString(name), launches.size() - 1, &binding, *dtype, b.CreateVector(shape)));
+    taps.push_back(
+        fb::CreateTap(b, b.CreateString(name), launches.size() - 1, &binding, *dtype, b.CreateVector(shape)));
   }
 
   /// Sequences of the model; a model that does not say has one.
@@ -411,9 +424,10 @@ private:
       return attr && attr.getValue();
     };
     auto type = model.getAs<StringAttr>("model_type");
-    return fb::CreateModel(b, b.CreateString(type ? type.getValue().str() : ""), integer("vocab_size"), integer("hidden_size"),
-                           integer("streams"), integer("layers"), integer("max_context"), integer("eos_token"),
-                           boolean("logits_all"), boolean("mtp"), integer("experts_per_token"), slots());
+    return fb::CreateModel(b, b.CreateString(type ? type.getValue().str() : ""), integer("vocab_size"),
+                           integer("hidden_size"), integer("streams"), integer("layers"), integer("max_context"),
+                           integer("eos_token"), boolean("logits_all"), boolean("mtp"), integer("experts_per_token"),
+                           slots());
   }
 
   Offset<fb::Provenance> emitProvenance() {
@@ -423,8 +437,9 @@ private:
         ignored.push_back(name.getValue().str());
     auto hash = module->getAttrOfType<StringAttr>("v4.graph_hash");
     return fb::CreateProvenance(b, b.CreateString("v4c " V4_VERSION " (LLVM " LLVM_VERSION_STRING ")"),
-                                b.CreateString(hash ? hash.getValue().str() : ""), b.CreateVectorOfStrings(options.options),
-                                b.CreateString(options.plan), b.CreateString(options.numerics), b.CreateString(options.kv),
+                                b.CreateString(hash ? hash.getValue().str() : ""),
+                                b.CreateVectorOfStrings(options.options), b.CreateString(options.plan),
+                                b.CreateString(options.numerics), b.CreateString(options.kv),
                                 b.CreateVectorOfStrings(ignored));
   }
 
@@ -447,8 +462,9 @@ private:
         if (!names.insert(name).second)
           names.insert(name += "@" + info.layout.str());
       }
-      result.push_back(fb::CreateParameter(b, b.CreateString(name), *dtypeOf(info.type.getElementType()), b.CreateVector(shape),
-                                           weight.isTable() ? shape[0] : 0, b.CreateString(info.layout.str()), source));
+      result.push_back(fb::CreateParameter(b, b.CreateString(name), *dtypeOf(info.type.getElementType()),
+                                           b.CreateVector(shape), weight.isTable() ? shape[0] : 0,
+                                           b.CreateString(info.layout.str()), source));
     }
     return b.CreateVector(result);
   }
@@ -484,6 +500,7 @@ private:
 };
 } // namespace
 
-FailureOr<std::string> mlir::v4::emitModule(ArrayRef<EmitTarget> targets, const EmitOptions &options, bool &environment) {
+FailureOr<std::string> mlir::v4::emitModule(ArrayRef<EmitTarget> targets, const EmitOptions &options,
+                                            bool &environment) {
   return Emitter(options).emit(targets, environment);
 }

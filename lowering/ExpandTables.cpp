@@ -56,10 +56,9 @@ private:
           return user->emitOpError("reads several rows of a table at once");
         llvm::SmallBitVector rowNumber(map.getNumDims());
         rowNumber.set(0);
-        Value part = vector::TransferReadOp::create(b, loc, read.getVectorType(), rowAt(b, loc, read.getIndices().front()),
-                                                    read.getIndices().drop_front(), read.getPadding(),
-                                                    projectDims(map, rowNumber, /*compressDimsFlag=*/true),
-                                                    read.getInBoundsValues());
+        Value part = vector::TransferReadOp::create(
+            b, loc, read.getVectorType(), rowAt(b, loc, read.getIndices().front()), read.getIndices().drop_front(),
+            read.getPadding(), projectDims(map, rowNumber, /*compressDimsFlag=*/true), read.getInBoundsValues());
         read.replaceAllUsesWith(part);
         read.erase();
         continue;
@@ -73,7 +72,8 @@ private:
       rowOffsets.erase(rowOffsets.begin());
       sizes.erase(sizes.begin());
       strides.erase(strides.begin());
-      auto cut = memref::SubViewOp::inferRankReducedResultType(view.getType().getShape(), rowType, rowOffsets, sizes, strides);
+      auto cut =
+          memref::SubViewOp::inferRankReducedResultType(view.getType().getShape(), rowType, rowOffsets, sizes, strides);
       Value result = memref::SubViewOp::create(b, loc, cast<MemRefType>(cut), rowAt(b, loc, view.getMixedOffsets()[0]),
                                                rowOffsets, sizes, strides);
       if (result.getType() != view.getType())

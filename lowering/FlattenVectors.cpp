@@ -63,8 +63,9 @@ struct ReadPairs : OpRewritePattern<vector::TransferReadOp> {
     SmallVector<OpFoldResult> offsets = view.getMixedOffsets();
     ArrayRef<int64_t> sizes = view.getStaticSizes(), strides = view.getStaticStrides();
     MemRefType source = view.getSourceType();
-    if (strides.back() != 2 || sizes.back() != count || !llvm::all_of(sizes.drop_back(), [](int64_t size) { return size == 1; }) ||
-        !source.isLastDimUnitStride() || source.getDimSize(source.getRank() - 1) % 2 != 0)
+    if (strides.back() != 2 || sizes.back() != count ||
+        !llvm::all_of(sizes.drop_back(), [](int64_t size) { return size == 1; }) || !source.isLastDimUnitStride() ||
+        source.getDimSize(source.getRank() - 1) % 2 != 0)
       return failure();
     std::optional<int64_t> odd = parity(offsets.back());
     if (!odd)
@@ -74,9 +75,11 @@ struct ReadPairs : OpRewritePattern<vector::TransferReadOp> {
     for (OpFoldResult offset : offsets)
       indices.push_back(getValueOrCreateConstantIndexOp(rewriter, loc, offset));
     if (*odd)
-      indices.back() = arith::SubIOp::create(rewriter, loc, indices.back(), arith::ConstantIndexOp::create(rewriter, loc, 1));
+      indices.back() =
+          arith::SubIOp::create(rewriter, loc, indices.back(), arith::ConstantIndexOp::create(rewriter, loc, 1));
     auto pairsType = VectorType::get({2 * count}, type.getElementType());
-    Value pairs = vector::TransferReadOp::create(rewriter, loc, pairsType, view.getSource(), indices, op.getPadding(), ArrayRef<bool>{true});
+    Value pairs = vector::TransferReadOp::create(rewriter, loc, pairsType, view.getSource(), indices, op.getPadding(),
+                                                 ArrayRef<bool>{true});
     auto split = vector::DeinterleaveOp::create(rewriter, loc, pairs);
     rewriter.replaceOpWithNewOp<vector::ShapeCastOp>(op, type, *odd ? split.getRes2() : split.getRes1());
     return success();
@@ -102,10 +105,11 @@ struct FlattenVectorsPass : v4::impl::FlattenVectorsPassBase<FlattenVectorsPass>
     own.add<ReadPairs, StretchInPlace>(&getContext());
     RewritePatternSet maps(&getContext());
     vector::populateVectorTransferPermutationMapLoweringPatterns(maps);
-    if (failed(applyPatternsGreedily(getOperation(), std::move(own))) || failed(applyPatternsGreedily(getOperation(), std::move(maps))))
+    if (failed(applyPatternsGreedily(getOperation(), std::move(own))) ||
+        failed(applyPatternsGreedily(getOperation(), std::move(maps))))
       return signalPassFailure();
-    // Not single elements, and not the broadcasts that are left: the patterns read past the end of the shape of a vector
-    // of ones, and of a buffer of lower rank than the vector.
+    // Not single elements, and not the broadcasts that are left: the patterns read past the end of the shape of a
+    // vector of ones, and of a buffer of lower rank than the vector.
     SmallVector<Operation *> transfers;
     getOperation()->walk([&](VectorTransferOpInterface op) {
       VectorType type = op.getVectorType();

@@ -57,8 +57,9 @@ static Slice sliceOf(OpBuilder &b, Location loc, RankedTensorType type, ArrayRef
       size = dim.step == 1 ? sizes[dim.loop] : llvm::divideCeil(sizes[dim.loop], dim.step);
       slice.isWhole &= size == type.getDimSize(i) && !dim.dropped;
       AffineExpr d0 = b.getAffineDimExpr(0);
-      offset = dim.step == 1 ? offsets[dim.loop]
-                             : affine::makeComposedFoldedAffineApply(b, loc, d0.floorDiv(dim.step), {offsets[dim.loop]});
+      offset = dim.step == 1
+                   ? offsets[dim.loop]
+                   : affine::makeComposedFoldedAffineApply(b, loc, d0.floorDiv(dim.step), {offsets[dim.loop]});
     }
     full.push_back(size);
     if (!dim.dropped)
@@ -149,7 +150,8 @@ private:
         Value destination;
         for (OpOperand &use : result.getUses())
           if (use.getOwner() == terminator)
-            destination = func.getArgument(func.getNumArguments() - terminator->getNumOperands() + use.getOperandNumber());
+            destination =
+                func.getArgument(func.getNumArguments() - terminator->getNumOperands() + use.getOperandNumber());
         if (!destination) {
           auto type = cast<RankedTensorType>(result.getType());
           // Not a tensor.empty: cse would make one of those of several phases.
@@ -182,7 +184,8 @@ private:
       for (Escape &escape : escapes) {
         Value value = map.lookup(Value(escape.result));
         yielded.push_back(
-            bufferization::MaterializeInDestinationOp::create(b, loc, value.getType(), value, escape.destination).getResult());
+            bufferization::MaterializeInDestinationOp::create(b, loc, value.getType(), value, escape.destination)
+                .getResult());
       }
     } else {
       // 2b. A grid: cut the operands, clone the ops on the tiles, put the tiles in place.

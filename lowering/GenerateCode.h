@@ -12,8 +12,8 @@
 
 namespace mlir::v4 {
 
-/// Optimises `module`, which has the machine's triple and data layout, and generates an object file or assembly; nothing when
-/// the machine has no such form.
+/// Optimises `module`, which has the machine's triple and data layout, and generates an object file or assembly;
+/// nothing when the machine has no such form.
 std::optional<std::string> generateCode(llvm::Module &module, llvm::TargetMachine &machine, llvm::CodeGenFileType form,
                                         llvm::OptimizationLevel level = llvm::OptimizationLevel::O3,
                                         llvm::PipelineTuningOptions tuning = {});

@@ -24,8 +24,8 @@ using namespace mlir::v4;
 constexpr int64_t kMaxStackBytes = 4 << 20;
 /// Temporaries of a phase of one workgroup that are larger than this live in the arena instead.
 constexpr int64_t kMaxSingleStackBytes = 16 << 10;
-/// On a GPU: bytes of the temporaries of a workgroup in shared memory; the rest of the static limit is for partial sums.
-/// Each starts on a boundary that suits vectors of 16 bytes and banks.
+/// On a GPU: bytes of the temporaries of a workgroup in shared memory; the rest of the static limit is for partial
+/// sums. Each starts on a boundary that suits vectors of 16 bytes and banks.
 constexpr int64_t kSharedTemporaries = kStaticSharedBytes - (12 << 10), kAlignment = 128;
 
 static int64_t byteSize(MemRefType type) {
@@ -124,7 +124,9 @@ private:
       for (Value member : classes.members(leader))
         entry.isFixed |= !member.getDefiningOp<memref::AllocOp>();
     SmallVector<Class> order = llvm::map_to_vector(members, [](auto &entry) { return entry.second; });
-    llvm::sort(order, [](const Class &a, const Class &b) { return std::pair(a.bytes, a.number) < std::pair(b.bytes, b.number); });
+    llvm::sort(order, [](const Class &a, const Class &b) {
+      return std::pair(a.bytes, a.number) < std::pair(b.bytes, b.number);
+    });
     SmallPtrSet<Operation *, 8> result;
     int64_t shared = 0;
     for (Class &entry : order) {
@@ -172,7 +174,8 @@ private:
           alloc.getResult().replaceAllUsesWith(func.getArguments().back());
         } else {
           int64_t groups = 1;
-          for (auto [from, to, by] : llvm::zip(grid.getStaticLowerBound(), grid.getStaticUpperBound(), grid.getStaticStep()))
+          for (auto [from, to, by] :
+               llvm::zip(grid.getStaticLowerBound(), grid.getStaticUpperBound(), grid.getStaticStep()))
             groups *= llvm::divideCeil(to - from, by);
           int64_t blocks = std::min(groups, kWorkspaceBlocks);
           if (failed(addArgument(MemRefType::get({blocks * bytes}, b.getI8Type()))))

@@ -115,7 +115,8 @@ private:
       for (Buffer *other : placed)
         if (other->first <= buffer->last && buffer->first <= other->last)
           alive.push_back(other);
-      llvm::sort(alive, [](Buffer *a, Buffer *b) { return std::make_pair(a->offset, a) < std::make_pair(b->offset, b); });
+      llvm::sort(alive,
+                 [](Buffer *a, Buffer *b) { return std::make_pair(a->offset, a) < std::make_pair(b->offset, b); });
       int64_t offset = 0;
       for (Buffer *other : alive) {
         if (offset + buffer->bytes <= other->offset)

@@ -35,7 +35,8 @@ private:
     auto index = [&](int64_t value) -> Value { return arith::ConstantIndexOp::create(b, value); };
     Value y = tensor::EmptyOp::create(b, type.getShape(), type.getElementType());
     if (first > 0) {
-      SmallVector<OpFoldResult> offsets(type.getRank(), b.getIndexAttr(0)), sizes, strides(type.getRank(), b.getIndexAttr(1));
+      SmallVector<OpFoldResult> offsets(type.getRank(), b.getIndexAttr(0)), sizes,
+          strides(type.getRank(), b.getIndexAttr(1));
       for (int64_t size : type.getShape())
         sizes.push_back(b.getIndexAttr(size));
       sizes.back() = b.getIndexAttr(first);
@@ -43,7 +44,8 @@ private:
       y = tensor::InsertSliceOp::create(b, still, y, offsets, sizes, strides);
     }
     // One row and head at a time: its pairs are one vector, split into first and second components and joined again.
-    auto loop = scf::ForOp::create(b, index(0), index(type.getDimSize(0) * heads), index(1), y, [](OpBuilder &, Location, Value, ValueRange) {});
+    auto loop = scf::ForOp::create(b, index(0), index(type.getDimSize(0) * heads), index(1), y,
+                                   [](OpBuilder &, Location, Value, ValueRange) {});
     b.setInsertionPointToStart(loop.getBody());
     Value row = loop.getInductionVar(), head;
     if (type.getRank() == 3) {
@@ -54,7 +56,8 @@ private:
     if (head)
       place.push_back(head);
     place.push_back(index(first));
-    auto pairsType = VectorType::get({2 * half}, type.getElementType()), halfType = VectorType::get({half}, b.getF32Type());
+    auto pairsType = VectorType::get({2 * half}, type.getElementType()),
+         halfType = VectorType::get({half}, b.getF32Type());
     bool wide = type.getElementType().isF32();
     auto read = [&](Value source, ValueRange indices, VectorType vector) -> Value {
       return vector::TransferReadOp::create(b, vector, source, indices, std::nullopt, ArrayRef<bool>{true});
@@ -63,7 +66,8 @@ private:
     if (!wide)
       input = arith::ExtFOp::create(b, pairsType.clone(b.getF32Type()), input);
     auto split = vector::DeinterleaveOp::create(b, input);
-    Value cos = read(op.getTable(), {row, index(0), index(0)}, halfType), sin = read(op.getTable(), {row, index(1), index(0)}, halfType);
+    Value cos = read(op.getTable(), {row, index(0), index(0)}, halfType),
+          sin = read(op.getTable(), {row, index(1), index(0)}, halfType);
     auto mul = [&](Value x, Value by) -> Value { return arith::MulFOp::create(b, x, by); };
     Value a = split.getRes1(), c = split.getRes2(), newA, newC;
     if (op.getInverse()) {
@@ -76,7 +80,8 @@ private:
     Value pairs = vector::InterleaveOp::create(b, newA, newC);
     if (!wide)
       pairs = arith::TruncFOp::create(b, pairsType, pairs);
-    Value written = vector::TransferWriteOp::create(b, pairs, loop.getRegionIterArgs()[0], place, ArrayRef<bool>{true}).getResult();
+    Value written =
+        vector::TransferWriteOp::create(b, pairs, loop.getRegionIterArgs()[0], place, ArrayRef<bool>{true}).getResult();
     scf::YieldOp::create(b, written);
     op.replaceAllUsesWith(loop.getResult(0));
     op.erase();

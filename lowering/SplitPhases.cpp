@@ -72,7 +72,8 @@ private:
           return failure();
         groups = *count;
         // Blocks with a workspace of their own (v4-hoist-workspaces).
-        if (groups > kWorkspaceBlocks && func.walk([](gpu::BlockIdOp) { return WalkResult::interrupt(); }).wasInterrupted()) {
+        if (groups > kWorkspaceBlocks &&
+            func.walk([](gpu::BlockIdOp) { return WalkResult::interrupt(); }).wasInterrupted()) {
           repeat(func, groups);
           groups = kWorkspaceBlocks;
         }
@@ -89,11 +90,12 @@ private:
     Location loc = func.getLoc();
     OpBuilder b = OpBuilder::atBlockBegin(&body);
     Value block = body.getArguments().back();
-    Value end = arith::ConstantIndexOp::create(b, loc, groups), step = arith::ConstantIndexOp::create(b, loc, kWorkspaceBlocks);
+    Value end = arith::ConstantIndexOp::create(b, loc, groups),
+          step = arith::ConstantIndexOp::create(b, loc, kWorkspaceBlocks);
     auto loop = scf::ForOp::create(b, loc, block, end, step);
     block.replaceUsesWithIf(loop.getInductionVar(), [&](OpOperand &use) { return use.getOwner() != loop; });
-    loop.getBody()->getOperations().splice(loop.getBody()->begin(), body.getOperations(), std::next(loop->getIterator()),
-                                           std::prev(body.end()));
+    loop.getBody()->getOperations().splice(loop.getBody()->begin(), body.getOperations(),
+                                           std::next(loop->getIterator()), std::prev(body.end()));
   }
 
   /// Replaces the grid's induction variables by the workgroup's and inlines the body. Upstream's `loop.forall_to_for`

@@ -61,7 +61,8 @@ static void buildTiles(OpPassManager &pm, const LoweringOptions &options) {
   // 2. Ops are cut into tiles while they are still v4 ops: only they know their loops.
   func.addPass(createSplitReductionsPass({.target = options.target}));
   func.addPass(createFormPhasesPass({.target = options.target}));
-  // 3. A tile is replaced by its definition, then tiled to registers and vectorised; or cut into what the threads of a block do together.
+  // 3. A tile is replaced by its definition, then tiled to registers and vectorised; or cut into what the threads of a
+  // block do together.
   func.addPass(createSelectTemplatesPass({.target = options.target}));
   if (!isGpu)
     func.addPass(createRotatePairsPass());
@@ -78,8 +79,8 @@ static void buildTiles(OpPassManager &pm, const LoweringOptions &options) {
 static void buildBuffers(OpPassManager &pm, const LoweringOptions &options) {
   // 1. Kernels, one by one.
   OpPassManager &kernel = pm.nest<ModuleOp>();
-  // The pass picks empty tensors from a set of pointers, so that the buffers of decompositions, which on a CPU are left to few
-  // ops, would differ from run to run.
+  // The pass picks empty tensors from a set of pointers, so that the buffers of decompositions, which on a CPU are left
+  // to few ops, would differ from run to run.
   if (!findGpuTarget(options.target))
     kernel.addPass(bufferization::createEmptyTensorEliminationPass());
   kernel.addPass(bufferization::createOneShotBufferizePass(bufferizeOptions()));
@@ -219,9 +220,10 @@ void v4::registerStagePipelines() {
     if (info.stage == Stage::Module)
       continue;
     Stage stage = info.stage;
-    new PassPipelineRegistration<PlanOptions>(("v4-stage-" + info.name).str(), info.summary,
-                                              [stage](OpPassManager &pm, const PlanOptions &options) {
-                                                buildStage(pm, stage, LoweringOptions{.plan = options.plan, .target = options.target, .features = options.features});
-                                              });
+    new PassPipelineRegistration<PlanOptions>(
+        ("v4-stage-" + info.name).str(), info.summary, [stage](OpPassManager &pm, const PlanOptions &options) {
+          buildStage(pm, stage,
+                     LoweringOptions{.plan = options.plan, .target = options.target, .features = options.features});
+        });
   }
 }

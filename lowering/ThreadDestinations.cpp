@@ -80,8 +80,9 @@ struct ThreadDestinationsPass : v4::impl::ThreadDestinationsPassBase<ThreadDesti
       if (!root || root.getType() != op.getSourceType())
         return;
       OpBuilder b(root.getDefiningOp());
-      root.replaceAllUsesWith(tensor::ExtractSliceOp::create(b, op.getLoc(), op.getSourceType(), op.getDest(), op.getMixedOffsets(),
-                                                             op.getMixedSizes(), op.getMixedStrides()));
+      root.replaceAllUsesWith(tensor::ExtractSliceOp::create(b, op.getLoc(), op.getSourceType(), op.getDest(),
+                                                             op.getMixedOffsets(), op.getMixedSizes(),
+                                                             op.getMixedStrides()));
     });
   }
 };

@@ -72,7 +72,8 @@ private:
     if (current == Stage::Buffers && dialect == "llvm")
       return op->emitOpError("does not belong to stage 'buffers', kernels are lowered later");
 
-    for (Type type : llvm::concat<Type>(SmallVector<Type>(op->getOperandTypes()), SmallVector<Type>(op->getResultTypes())))
+    for (Type type :
+         llvm::concat<Type>(SmallVector<Type>(op->getOperandTypes()), SmallVector<Type>(op->getResultTypes())))
       if (isa<TensorType>(type))
         return fail(op, "still works on tensors", "one-shot-bufferize");
     if (isa<memref::AllocOp>(op))
@@ -98,7 +99,8 @@ private:
         value = slot.getSource();
     auto argument = dyn_cast<BlockArgument>(value);
     auto func = argument ? dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp()) : func::FuncOp();
-    return func && (func.getArgAttr(argument.getArgNumber(), "v4.state") || func.getArgAttr(argument.getArgNumber(), "v4.tied"));
+    return func && (func.getArgAttr(argument.getArgNumber(), "v4.state") ||
+                    func.getArgAttr(argument.getArgNumber(), "v4.tied"));
   }
 };
 } // namespace

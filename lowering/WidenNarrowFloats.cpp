@@ -26,7 +26,8 @@ struct WidenE4M3 : OpRewritePattern<arith::ExtFOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(arith::ExtFOp op, PatternRewriter &b) const override {
-    if (!isa<Float8E4M3FNType>(getElementTypeOrSelf(op.getIn().getType())) || !getElementTypeOrSelf(op.getType()).isF32())
+    if (!isa<Float8E4M3FNType>(getElementTypeOrSelf(op.getIn().getType())) ||
+        !getElementTypeOrSelf(op.getType()).isF32())
       return failure();
     Location loc = op.getLoc();
     Type byteType = withElement(op.getIn().getType(), b.getI8Type());
@@ -42,7 +43,8 @@ struct WidenE4M3 : OpRewritePattern<arith::ExtFOp> {
     Value sign = arith::ShLIOp::create(b, loc, arith::AndIOp::create(b, loc, code, constant(0x80)), constant(24));
     Value magnitude = arith::AndIOp::create(b, loc, code, constant(0x7f));
     // Normal codes: 4 exponent and 3 mantissa bits to the top of fp32's, bias 7 to 127.
-    Value normal = arith::AddIOp::create(b, loc, arith::ShLIOp::create(b, loc, magnitude, constant(20)), constant(120 << 23));
+    Value normal =
+        arith::AddIOp::create(b, loc, arith::ShLIOp::create(b, loc, magnitude, constant(20)), constant(120 << 23));
     // Codes below 8 are multiples of 2^-9; the conversion from integers is exact and makes no fp32 subnormal.
     Value multiple = arith::SIToFPOp::create(b, loc, op.getType(), magnitude);
     TypedAttr unit = b.getF32FloatAttr(0x1p-9f);

@@ -21,25 +21,6 @@ command=$1 dir=$2
 shift 2
 here=$(cd "$(dirname "$0")" && pwd)
 
-# Modules of the golden cases: the case, then options of v4c. MTP where the case has it.
-golden_list() {
-  local case options
-  for case in tiny-bf16 quantised odd-sizes layer-swa layer-csa layer-hca tiny-hf base-fp8 far; do
-    options="--logits=all --prefill=16"
-    case $case in
-      tiny-bf16|quantised) options+=" --mtp" ;;
-      odd-sizes) options="--logits=all --prefill=7 --mtp" ;;
-      far) options+=" --max-context=1048576" ;;
-    esac
-    echo "$case --numerics=f32 $options"
-    echo "$case --numerics=f32 --plan=none $options"
-    case $case in
-      tiny-bf16|quantised|base-fp8) echo "$case $options" ;;
-      layer-*) echo "$case $options"; echo "$case --numerics=reference $options" ;;
-    esac
-  done
-}
-
 # Highest version of symbols GLIBC_x.y that files need.
 newest_glibc() { objdump -T "$@" 2>/dev/null | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -1; }
 
@@ -88,7 +69,7 @@ pack() {
     # shellcheck disable=SC2086
     V4_PTXAS= "$build/bin/v4c" "$dir/golden/$case/checkpoint" $options "${targets[@]}" -o "$dir/modules/$name.v4m"
     echo "$name $case" >>"$dir/golden.txt"
-  done < <(golden_list)
+  done < <(python3 "$root/test/e2e/Inputs/golden_emulator.py" list)
   [[ -s $dir/golden.txt ]] || fail 2 "--cases: no such case"
 
   say "op tests"

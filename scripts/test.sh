@@ -34,9 +34,8 @@ fi
 v4_say "testing"
 status=0
 ctest --test-dir "$build" --output-on-failure "$@" || status=$?
-# As test/lit.cfg.py finds it.
 needs_ptxas=$(grep -rlE '^(#|//) REQUIRES:.*\bptxas\b' test | wc -l)
-if [[ -n ${V4_PTXAS:-} ]] || PATH=$PATH:/usr/local/cuda/bin command -v ptxas >/dev/null; then
+if python3 test/find_ptxas.py >/dev/null; then
   v4_say "ptxas is here: none of the $needs_ptxas tests that need it was skipped for want of it"
 else
   v4_say "skipped for want of ptxas: $needs_ptxas tests"

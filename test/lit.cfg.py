@@ -17,9 +17,12 @@ names it); `asan`, `coverage` for what such builds cannot run.
 """
 
 import os
-import shutil
+import sys
 
 import lit.formats
+
+sys.path.insert(0, os.path.dirname(__file__))
+from find_ptxas import find_ptxas
 
 config.name = "v4c"
 config.test_format = lit.formats.ShTest(execute_external=False)
@@ -57,8 +60,7 @@ with open("/proc/cpuinfo") as cpuinfo:
 for name in ["avx512vbmi", "avx512bf16"]:
     if name.replace("avx512", "avx512_") in flags or name in flags:
         config.available_features.add(name)
-ptxas = os.environ.get("V4_PTXAS") or shutil.which("ptxas") or shutil.which("ptxas", path="/usr/local/cuda/bin")
-if ptxas:
+if ptxas := find_ptxas():
     config.available_features.add("ptxas")
     config.substitutions.append(("%ptxas", ptxas))
 if config.v4_sanitize:

@@ -12,12 +12,14 @@ using namespace mlir;
 using namespace mlir::v4;
 
 /// A number above 0; none where `root` has no `name`.
-static FailureOr<std::optional<double>> readRate(MLIRContext *context, StringRef path, const json::Value &root, StringRef name) {
+static FailureOr<std::optional<double>> readRate(MLIRContext *context, StringRef path, const json::Value &root,
+                                                 StringRef name) {
   const json::Value *rate = root.find(name);
   if (!rate)
     return std::optional<double>();
   auto fail = [&] {
-    return contentError(context, path) << "expected '" << name << "' to be a number above 0, found " << rate->describe();
+    return contentError(context, path) << "expected '" << name << "' to be a number above 0, found "
+                                       << rate->describe();
   };
   if (rate->kind != json::Value::Kind::Number)
     return fail();
@@ -43,7 +45,8 @@ FailureOr<MachineFigures> v4::readTargetFile(MLIRContext *context, StringRef pat
   }
   const json::Value *schema = root.find("schema");
   if (!schema || schema->kind != json::Value::Kind::String || schema->string != "v4-target")
-    return contentError(context, path) << "expected \"schema\": \"v4-target\", as v4-bench --probe --write-target=FILE writes it";
+    return contentError(context, path)
+           << "expected \"schema\": \"v4-target\", as v4-bench --probe --write-target=FILE writes it";
   // The best of several repetitions: other work on the machine disturbs it least.
   FailureOr<std::optional<double>> fp32 = readRate(context, path, root, "best_fp32_flops");
   FailureOr<std::optional<double>> dot = readRate(context, path, root, "best_bf16_dot_flops");

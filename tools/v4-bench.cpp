@@ -53,7 +53,12 @@ ToolSpec toolSpec() {
       {"probe", "", "machine", "measure the machine only"},
       {"write-target", "F.json", "machine", "with --probe: write the figures to a file"},
       {"check", "F.json", "checks", "compare shares with the bounds of a file; exit 4 when one is missed"},
-      {"device", "NAME", "run", "cpu (the default), or cuda or cuda:N, an NVIDIA GPU", false, {"cpu", "cuda", "cuda:N"}},
+      {"device",
+       "NAME",
+       "run",
+       "cpu (the default), or cuda or cuda:N, an NVIDIA GPU",
+       false,
+       {"cpu", "cuda", "cuda:N"}},
       {"threads", "N", "run", "threads of the CPU (default: one per CPU)"},
       {"json", "", "output", "JSON (schema \"v4-bench\", version 1) instead of tables"},
   };
@@ -63,7 +68,8 @@ ToolSpec toolSpec() {
       "share experts. GFLOP/s: products with weights only. peak %: of the fp32 peak in numerics f32, else of that of\n"
       "bf16 products where it is higher. Every step begins with cold caches. On a GPU the read rate is that of a copy\n"
       "in its memory, bytes read and bytes written, and no peak of arithmetic is measured.\n"
-      "Bounds: {\"schema\": \"v4-bench-bounds\", \"schema_version\": 1, \"least\": {FIGURE: NUMBER, ..}}, where FIGURE is\n"
+      "Bounds: {\"schema\": \"v4-bench-bounds\", \"schema_version\": 1, \"least\": {FIGURE: NUMBER, ..}}, where FIGURE "
+      "is\n"
       "(decode|prefill)[.(bf16|fp8|fp4|fp32|mixed)].(share_of_read|share_of_peak), the lowest of all contexts.\n"
       "Exit codes: 0 ok, 1 input rejected, 2 usage, 3 environment, 4 a bound was missed, 70 internal error.";
   return tool;
@@ -964,7 +970,8 @@ int runBench(const ParsedOptions &options, Command &command) {
   if (int code = finish(); code != ExitOk)
     return code;
   return passed ? int(ExitOk)
-                : report("error", static_cast<v4_code>(ExitComparison), concat("a bound of ", options.get("check"), " is missed"));
+                : report("error", static_cast<v4_code>(ExitComparison),
+                         concat("a bound of ", options.get("check"), " is missed"));
 }
 
 /// Empty, or what is wrong with the command line.

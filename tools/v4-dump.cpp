@@ -103,7 +103,8 @@ void printText(const fbs::Module &module) {
   for (unsigned i = 0; i != states; ++i)
     total += arrayBytes(module.states()->Get(i)->dtype(), *module.states()->Get(i)->shape());
   print(concat("state ", states, ", ", total, " bytes",
-               model.slots() > 1 ? concat(" per slot, ", total * model.slots(), " bytes in all") : std::string(), "\n"));
+               model.slots() > 1 ? concat(" per slot, ", total * model.slots(), " bytes in all") : std::string(),
+               "\n"));
   for (unsigned i = 0; i != states; ++i) {
     const fbs::State &state = *module.states()->Get(i);
     print(concat("  ", text(state.name()), " ", fbs::EnumNameStateKind(state.kind()), " ", dtypeName(state.dtype()),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// v4-lsp-server: mlir-lsp-server with the v4 dialect. Editors start it: in Visual Studio Code, the setting mlir.server_path.
+// v4-lsp-server: mlir-lsp-server with the v4 dialect. Editors start it: in Visual Studio Code, the setting
+// mlir.server_path.
 
 #include "tools/Registration.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// v4-reduce: mlir-reduce with the v4 dialect and passes. test/tools/Inputs/has_top_k.sh is an example of the script that
-// says whether a reduced file is still interesting.
+// v4-reduce: mlir-reduce with the v4 dialect and passes. test/tools/Inputs/has_top_k.sh is an example of the script
+// that says whether a reduced file is still interesting.
 
 #include "tools/Registration.h"
 

@@ -61,28 +61,59 @@ static ToolSpec makeTool() {
       {"max-context", "L", graph, "positions that a sequence may use (config's, at most 4096)"},
       {"logits", "WHICH", graph, "logits of the last row or of all rows (last)", false, {"last", "all"}},
       {"mtp", "", graph, "add the multi-token prediction block"},
-      {"layer", "KIND", graph, "one body only, for tests", false,
-       {"swa", "csa", "hca", "swa-hash", "csa-hash", "hca-hash", "swa-scored", "csa-scored", "hca-scored", "mtp", "head"}},
-      {"target", "TARGET", target, "cpu, or cpu:PROCESSOR as LLVM names it; a GPU, or emu: for its kernels in the emulator (cpu:native, sm_90a)",
-       true, {"cpu", "cpu:PROCESSOR", "nvptx", "nvptx:CHIP", "emu", "emu:CHIP"}},
+      {"layer",
+       "KIND",
+       graph,
+       "one body only, for tests",
+       false,
+       {"swa", "csa", "hca", "swa-hash", "csa-hash", "hca-hash", "swa-scored", "csa-scored", "hca-scored", "mtp",
+        "head"}},
+      {"target",
+       "TARGET",
+       target,
+       "cpu, or cpu:PROCESSOR as LLVM names it; a GPU, or emu: for its kernels in the emulator (cpu:native, sm_90a)",
+       true,
+       {"cpu", "cpu:PROCESSOR", "nvptx", "nvptx:CHIP", "emu", "emu:CHIP"}},
       {"tune-for", "FILE", target, "figures of the machine, from v4-bench --probe --write-target=FILE"},
-      {"numerics", "MODE", graph, "bf16 between ops, the official rounding points, or nothing below fp32 (fast)", false,
+      {"numerics",
+       "MODE",
+       graph,
+       "bf16 between ops, the official rounding points, or nothing below fp32 (fast)",
+       false,
        {"fast", "reference", "f32"}},
-      {"kv", "FORMAT", graph, "format of the cache; f32 goes with --numerics=f32 and nothing else (packed)", false,
+      {"kv",
+       "FORMAT",
+       graph,
+       "format of the cache; f32 goes with --numerics=f32 and nothing else (packed)",
+       false,
        {"packed", "bf16", "f32"}},
       {"plan", "NAME", target, "fusion strategy (basic)", false, {"none", "basic"}},
-      {"compile-to", "STAGE", stages, "stop at the end of a stage (module)", false,
+      {"compile-to",
+       "STAGE",
+       stages,
+       "stop at the end of a stage (module)",
+       false,
        {"model", "graph", "groups", "tiles", "buffers", "kernels", "module"}},
-      {"compile-from", "STAGE", stages, "the graph is the end of this stage (model)", false,
+      {"compile-from",
+       "STAGE",
+       stages,
+       "the graph is the end of this stage (model)",
+       false,
        {"model", "graph", "groups", "tiles", "buffers", "kernels"}},
       {"dump-stages", "DIR", stages, "write the IR at the end of every stage to DIR/N.STAGE.mlir"},
       {"report", "[json]", info, "print parameters, weight bytes and state bytes", false, {"", "json"}},
       {"contexts", "L,...", info, "context lengths of the report (4096,1048576)"},
-      {"list", "WHAT", info, "print what there is", false, {"stages", "plans", "passes", "targets", "ops", "remark-reasons"}},
+      {"list",
+       "WHAT",
+       info,
+       "print what there is",
+       false,
+       {"stages", "plans", "passes", "targets", "ops", "remark-reasons"}},
   };
   tool.passThrough = {"--mlir-"};
-  tool.footer = "Every --mlir-* flag of mlir-opt that prints, times or reproduces is accepted (v4-opt --help lists them).\n"
-                "A directory with only config.json compiles to a module that waits for weights of the official layout.\n";
+  tool.footer =
+      "Every --mlir-* flag of mlir-opt that prints, times or reproduces is accepted (v4-opt --help lists them).\n"
+      "A directory with only config.json compiles to a module that waits for weights of the official layout.\n";
   return tool;
 }
 
@@ -217,7 +248,9 @@ static int fail(const Twine &message, int code) {
   return code;
 }
 
-static int failDirectory(StringRef path) { return fail("'" + path + "' is a directory; expected a file", ExitCode::ExitRejected); }
+static int failDirectory(StringRef path) {
+  return fail("'" + path + "' is a directory; expected a file", ExitCode::ExitRejected);
+}
 
 static int flushStandardOutput() {
   llvm::outs().flush();
@@ -371,8 +404,8 @@ static void writeReproducer(const Job &job) {
   std::string targets;
   for (const std::string &target : job.targets)
     targets += " --target=" + target;
-  llvm::errs() << "v4c: note: '" << path << "' holds the graph (no weights); this command fails the same way:\n  v4c " << path
-               << " --plan=" << job.lowering.plan << targets << " -o /dev/null\n"
+  llvm::errs() << "v4c: note: '" << path << "' holds the graph (no weights); this command fails the same way:\n  v4c "
+               << path << " --plan=" << job.lowering.plan << targets << " -o /dev/null\n"
                << "v4c: note: --mlir-pass-pipeline-crash-reproducer=FILE narrows it to one pass\n";
 }
 
@@ -389,7 +422,8 @@ public:
     });
     // What cannot be written is said before the work, where it can be known.
     if (job.to == Stage::Module && !job.report && job.output == "-" && isatty(STDOUT_FILENO) && !job.force)
-      return fail("a module is binary and standard output is a terminal; use -o FILE, or -f to write it anyway", ExitCode::ExitUsage);
+      return fail("a module is binary and standard output is a terminal; use -o FILE, or -f to write it anyway",
+                  ExitCode::ExitUsage);
     if (llvm::sys::fs::is_directory(job.output))
       return failDirectory(job.output);
     if (int code = isDirectory ? import() : parse())
@@ -405,7 +439,8 @@ public:
     if (job.from > Stage::Groups) {
       std::string wanted = StringRef(job.targets[0]).starts_with("cpu:") ? "cpu" : job.targets[0];
       if (StringRef found = made ? made.getValue() : "cpu"; found != wanted)
-        return fail("--target=" + job.targets[0] + ": '" + job.input + "' was made for " + found, ExitCode::ExitRejected);
+        return fail("--target=" + job.targets[0] + ": '" + job.input + "' was made for " + found,
+                    ExitCode::ExitRejected);
     }
     std::vector<EmitTarget> targets;
     for (StringRef name : job.targets) {
@@ -435,7 +470,8 @@ public:
       graphs.push_back(&target == &targets.back() ? std::move(module) : OwningOpRef<ModuleOp>(module->clone()));
     for (auto [target, graph] : llvm::zip_equal(targets, graphs)) {
       job.lowering.target = target.name;
-      job.lowering.features = target.name == "cpu" && job.to >= Stage::Kernels ? llvm::join(target.cpu.templateFeatures(), ",") : "";
+      job.lowering.features =
+          target.name == "cpu" && job.to >= Stage::Kernels ? llvm::join(target.cpu.templateFeatures(), ",") : "";
       module = std::move(graph);
       dumpFolder = job.dumpDir;
       if (targets.size() > 1 && !job.dumpDir.empty()) {
@@ -489,8 +525,9 @@ private:
     if (!job.maxContextGiven)
       job.import.maxContext = std::min(job.import.maxContext, config->maxPositions);
     else if (job.import.maxContext > config->maxPositions)
-      emitWarning(UnknownLoc::get(&context)) << "--max-context=" << job.import.maxContext << " is above max_position_embeddings ("
-                                             << config->maxPositions << ") of " << config->file;
+      emitWarning(UnknownLoc::get(&context))
+          << "--max-context=" << job.import.maxContext << " is above max_position_embeddings (" << config->maxPositions
+          << ") of " << config->file;
     FailureOr<OwningOpRef<ModuleOp>> imported = importModel(&context, *config, checkpoint->get(), job.import);
     if (failed(imported))
       return ExitCode::ExitRejected;
@@ -524,17 +561,20 @@ private:
     if (!buffer)
       return fail("cannot read '" + job.input + "': " + buffer.getError().message(), ExitCode::ExitRejected);
     if (isTooDeep((*buffer)->getBuffer()))
-      return fail("'" + job.input + "' nests brackets deeper than " + Twine(kMaxNesting) + "; graphs of v4c do not", ExitCode::ExitRejected);
+      return fail("'" + job.input + "' nests brackets deeper than " + Twine(kMaxNesting) + "; graphs of v4c do not",
+                  ExitCode::ExitRejected);
     sources.AddNewSourceBuffer(std::move(*buffer), llvm::SMLoc());
     handler = std::make_unique<SourceMgrDiagnosticHandler>(sources, &context);
     module = parseSourceFile<ModuleOp>(sources, &context);
     if (!module)
       return ExitCode::ExitRejected;
     // A graph has its numerics in its types.
-    for (auto [name, value, given] : {std::tuple("numerics", &job.numerics, job.numericsGiven), {"kv", &job.kv, job.kvGiven}}) {
+    for (auto [name, value, given] :
+         {std::tuple("numerics", &job.numerics, job.numericsGiven), {"kv", &job.kv, job.kvGiven}}) {
       auto made = (*module)->getAttrOfType<StringAttr>(("v4." + Twine(name)).str());
       if (made && given && made.getValue() != *value)
-        return fail("--" + Twine(name) + "=" + *value + ": '" + job.input + "' was made with --" + name + "=" + made.getValue(),
+        return fail("--" + Twine(name) + "=" + *value + ": '" + job.input + "' was made with --" + name + "=" +
+                        made.getValue(),
                     ExitCode::ExitRejected);
       if (made)
         *value = made.str();
@@ -571,7 +611,8 @@ private:
     if (stage == Stage::Graph) {
       (*module)->removeAttr("v4.graph_hash"); // of a dumped file; it may have been edited
       std::string text = printModule(*module);
-      (*module)->setAttr("v4.graph_hash", StringAttr::get(&context, llvm::utohexstr(llvm::xxh3_64bits(text), true, 16)));
+      (*module)->setAttr("v4.graph_hash",
+                         StringAttr::get(&context, llvm::utohexstr(llvm::xxh3_64bits(text), true, 16)));
     }
     // A later run that goes on from a dumped stage records the plan that made the groups, not its own default.
     if (stage == Stage::Groups && stage != job.from)
@@ -650,7 +691,9 @@ static void onCrash(int) {
           ExitCode::ExitInternal);
 }
 
-static void onOutOfMemory(void *, const char *, bool) { endWith("v4c: error: out of memory\n", ExitCode::ExitEnvironment); }
+static void onOutOfMemory(void *, const char *, bool) {
+  endWith("v4c: error: out of memory\n", ExitCode::ExitEnvironment);
+}
 
 /// A tool never ends by a signal of its own making, and an interrupted one leaves no half-written file.
 static void installHandlers() {

@@ -41,13 +41,15 @@ FailureOr<CpuTarget> CpuTarget::parse(MLIRContext *context, StringRef name) {
   target.cpu = name.str();
   std::unique_ptr<llvm::TargetMachine> machine = createHostMachine("x86-64-v2", "");
   if (!machine || !machine->getMCSubtargetInfo()->isCPUStringValid(name)) {
-    emitError(UnknownLoc::get(context)) << "unknown processor '" << name
-                                        << "'; accepted: native, x86-64-v2, x86-64-v3, x86-64-v4, or an LLVM name such as znver5";
+    emitError(UnknownLoc::get(context))
+        << "unknown processor '" << name
+        << "'; accepted: native, x86-64-v2, x86-64-v3, x86-64-v4, or an LLVM name such as znver5";
     return failure();
   }
   machine = createHostMachine(target.cpu, target.features);
   if (!machine->getMCSubtargetInfo()->checkFeatures("+sse4.1")) {
-    emitError(UnknownLoc::get(context)) << "processor '" << name << "' has no SSE4.1, which kernels round with; the least is x86-64-v2";
+    emitError(UnknownLoc::get(context)) << "processor '" << name
+                                        << "' has no SSE4.1, which kernels round with; the least is x86-64-v2";
     return failure();
   }
   return target;
@@ -98,7 +100,8 @@ static void splitMultiplyAdds(llvm::Module &module) {
   SmallVector<llvm::IntrinsicInst *> fused;
   for (llvm::Function &function : module)
     for (llvm::Instruction &inst : llvm::instructions(function))
-      if (auto *intrinsic = dyn_cast<llvm::IntrinsicInst>(&inst); intrinsic && intrinsic->getIntrinsicID() == llvm::Intrinsic::fma)
+      if (auto *intrinsic = dyn_cast<llvm::IntrinsicInst>(&inst);
+          intrinsic && intrinsic->getIntrinsicID() == llvm::Intrinsic::fma)
         fused.push_back(intrinsic);
   for (llvm::IntrinsicInst *fma : fused) {
     llvm::IRBuilder<> b(fma);
@@ -140,7 +143,9 @@ FailureOr<CpuImage> v4::compileCpuImage(ModuleOp module, const CpuTarget &target
   options.features = target.features;
   options.level = llvm::OptimizationLevel::O3;
   options.tuning.LoopUnrolling = false;
-  options.prepare = [](ModuleOp, llvm::Module &code, const llvm::TargetMachine &machine) { prepareKernel(code, machine); };
+  options.prepare = [](ModuleOp, llvm::Module &code, const llvm::TargetMachine &machine) {
+    prepareKernel(code, machine);
+  };
   FailureOr<std::string> elf = compileHostImage(module, kernels, options, environment);
   if (failed(elf))
     return failure();

@@ -25,8 +25,8 @@ struct CpuTarget {
   std::vector<std::string> instructionSets() const;
 
   /// What kernel templates may know of it: its instruction sets, and `fast-bf16-dot` where it has dot products of bf16
-  /// pairs that outrun fp32 multiply-adds. Where that was not measured: AMD since Zen 4, whose dots take no longer than a
-  /// multiply-add and do twice the work; Intel's take twice as long and do no more.
+  /// pairs that outrun fp32 multiply-adds. Where that was not measured: AMD since Zen 4, whose dots take no longer than
+  /// a multiply-add and do twice the work; Intel's take twice as long and do no more.
   std::vector<std::string> templateFeatures() const;
 };
 

@@ -109,10 +109,23 @@ static FailureOr<std::string> link(ModuleOp module, ArrayRef<std::string> object
   if (std::error_code error = folder.write(responsePath, response))
     return emitError(loc) << "cannot write '" << responsePath << "': " << error.message();
   std::string at = "@" + responsePath;
-  StringRef arguments[] = {*linker,     "-shared", "-nostdlib",    "--no-undefined", "--build-id=none", "--gc-sections",
-                           "-z",        "noexecstack", "--hash-style=sysv", "-s", "--no-mmap-output-file", "-o", output, at};
+  StringRef arguments[] = {*linker,
+                           "-shared",
+                           "-nostdlib",
+                           "--no-undefined",
+                           "--build-id=none",
+                           "--gc-sections",
+                           "-z",
+                           "noexecstack",
+                           "--hash-style=sysv",
+                           "-s",
+                           "--no-mmap-output-file",
+                           "-o",
+                           output,
+                           at};
   std::string message;
-  int code = llvm::sys::ExecuteAndWait(*linker, arguments, std::nullopt, {StringRef(), StringRef(log), StringRef(log)}, 0, 0, &message);
+  int code = llvm::sys::ExecuteAndWait(*linker, arguments, std::nullopt, {StringRef(), StringRef(log), StringRef(log)},
+                                       0, 0, &message);
   if (code != 0) {
     if (auto text = llvm::MemoryBuffer::getFile(log))
       message += (*text)->getBuffer().str();
@@ -133,13 +146,14 @@ FailureOr<std::string> v4::compileHostImage(ModuleOp module, ArrayRef<ModuleOp> 
   registerBuiltinDialectTranslation(*module.getContext());
   registerLLVMDialectTranslation(*module.getContext());
   std::vector<std::string> objects(modules.size());
-  LogicalResult result = failableParallelForEachN(module.getContext(), 0, modules.size(), [&](size_t i) -> LogicalResult {
-    FailureOr<std::string> object = compileObject(modules[i], options);
-    if (failed(object))
-      return failure();
-    objects[i] = std::move(*object);
-    return success();
-  });
+  LogicalResult result =
+      failableParallelForEachN(module.getContext(), 0, modules.size(), [&](size_t i) -> LogicalResult {
+        FailureOr<std::string> object = compileObject(modules[i], options);
+        if (failed(object))
+          return failure();
+        objects[i] = std::move(*object);
+        return success();
+      });
   if (failed(result))
     return failure();
   return link(module, objects, environment);

@@ -29,8 +29,8 @@ struct HostOptions {
 /// Null when LLVM lacks the x86-64 backend.
 std::unique_ptr<llvm::TargetMachine> createHostMachine(llvm::StringRef cpu, llvm::StringRef features);
 
-/// Compiles `modules`, which lie in `module`, in parallel and links the objects. Failures are diagnostics; `environment` is set
-/// when a tool or the file system is at fault.
+/// Compiles `modules`, which lie in `module`, in parallel and links the objects. Failures are diagnostics;
+/// `environment` is set when a tool or the file system is at fault.
 FailureOr<std::string> compileHostImage(ModuleOp module, llvm::ArrayRef<ModuleOp> modules, const HostOptions &options,
                                         bool &environment);
 

@@ -6,6 +6,7 @@
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 using namespace mlir::v4;
@@ -71,22 +72,34 @@ static const Requirement *findRequirement(StringRef name) {
   return nullptr;
 }
 
+/// Instructions of one generation are those of exactly that one; conversions stayed in those that followed.
+static bool runsOn(const Requirement &entry, const GpuTarget &target) {
+  if (target.ptx < entry.ptx || (entry.archSpecific && !target.archSpecific))
+    return false;
+  bool isExact = entry.archSpecific && !entry.op.starts_with("nvvm.convert");
+  return isExact ? target.capability == entry.capability : target.capability >= entry.capability;
+}
+
+/// "PTX 8.0" of 80.
+static std::string ptxVersion(int version) {
+  return ("PTX " + Twine(version / 10) + "." + Twine(version % 10)).str();
+}
+
 static LogicalResult checkOp(Operation *op, const GpuTarget &target) {
   StringRef name = op->getName().getStringRef();
   StringRef dialect = op->getName().getDialectNamespace();
   if (dialect == NVVM::NVVMDialect::getDialectNamespace()) {
     const Requirement *entry = findRequirement(name);
     if (!entry)
-      return op->emitOpError() << "is not in v4c's table of instructions (lowering/nvptx/CheckGpuKernels.cpp)";
-    // Instructions of one generation are those of exactly that one.
-    bool runs = entry->archSpecific ? target.archSpecific && (name.starts_with("nvvm.convert") ? target.capability >= entry->capability
-                                                                                               : target.capability == entry->capability)
-                                    : target.capability >= entry->capability;
-    if (!runs || target.ptx < entry->ptx)
-      return op->emitOpError() << "needs sm_" << entry->capability << (entry->archSpecific ? "a" : "") << " and PTX "
-                               << entry->ptx / 10 << "." << entry->ptx % 10 << "; the target is " << target.chip << " with PTX "
-                               << target.ptx / 10 << "." << target.ptx % 10;
-    return success();
+      return op->emitOpError() << "is not in v4c's table of instructions; what " << target.chip
+                               << " needs for it is to be entered there (lowering/nvptx/CheckGpuKernels.cpp)";
+    if (runsOn(*entry, target))
+      return success();
+    auto able = llvm::make_filter_range(getGpuTargets(), [&](const GpuTarget &gpu) { return runsOn(*entry, gpu); });
+    return op->emitOpError() << "needs sm_" << entry->capability << (entry->archSpecific ? "a" : "") << " and "
+                             << ptxVersion(entry->ptx) << "; the target is " << target.chip << " with "
+                             << ptxVersion(target.ptx) << "; targets that have it: "
+                             << llvm::join(llvm::map_range(able, [](const GpuTarget &gpu) { return gpu.chip; }), ", ");
   }
   if (name.starts_with("llvm.intr.") && !llvm::is_contained(kIntrinsics, name))
     return op->emitOpError() << "is no instruction of a GPU; it would be a call of a library";

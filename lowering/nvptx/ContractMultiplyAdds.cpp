@@ -29,7 +29,8 @@ struct ContractMultiplyAddsPass : v4::impl::ContractMultiplyAddsPassBase<Contrac
     for (arith::AddFOp sum : sums)
       contract(sum);
     getOperation()->walk([](arith::ArithFastMathInterface op) {
-      op->setAttr(op.getFastMathAttrName(), arith::FastMathFlagsAttr::get(op->getContext(), arith::FastMathFlags::none));
+      op->setAttr(op.getFastMathAttrName(),
+                  arith::FastMathFlagsAttr::get(op->getContext(), arith::FastMathFlags::none));
     });
   }
 
@@ -40,7 +41,8 @@ private:
       if (!product || !product->hasOneUse() || !mayContract(product))
         continue;
       OpBuilder b(sum);
-      sum.replaceAllUsesWith(math::FmaOp::create(b, sum.getLoc(), product.getLhs(), product.getRhs(), other).getResult());
+      sum.replaceAllUsesWith(
+          math::FmaOp::create(b, sum.getLoc(), product.getLhs(), product.getRhs(), other).getResult());
       sum.erase();
       product.erase();
       return;

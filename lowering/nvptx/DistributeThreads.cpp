@@ -61,7 +61,8 @@ LogicalResult collect(Operation *op, Accesses &accesses) {
     interface.getEffects(effects);
     for (MemoryEffects::EffectInstance &effect : effects) {
       Value value = effect.getValue();
-      if (!value || !isa<MemRefType>(value.getType()) || isa<MemoryEffects::Allocate, MemoryEffects::Free>(effect.getEffect()))
+      if (!value || !isa<MemRefType>(value.getType()) ||
+          isa<MemoryEffects::Allocate, MemoryEffects::Free>(effect.getEffect()))
         continue;
       (isa<MemoryEffects::Write>(effect.getEffect()) ? accesses.writes : accesses.reads).insert_range(rootsOf(value));
     }
@@ -227,7 +228,8 @@ private:
       else
         b.clone(inner, map);
     }
-    return llvm::map_to_vector(op.getBlock()->getTerminator()->getOperands(), [&](Value v) { return map.lookupOrDefault(v); });
+    return llvm::map_to_vector(op.getBlock()->getTerminator()->getOperands(),
+                               [&](Value v) { return map.lookupOrDefault(v); });
   }
 
   Value loadOutput(linalg::LinalgOp op, unsigned number, ArrayRef<Value> loops) {
@@ -299,7 +301,8 @@ private:
         OpOperand *output = op.getDpsInitOperand(i);
         auto type = cast<MemRefType>(output->get().getType());
         Value vector = vector::FromElementsOp::create(b, VectorType::get({lanes}, type.getElementType()), list);
-        auto store = vector::StoreOp::create(b, vector, output->get(), indices(op.getMatchingIndexingMap(output), loops));
+        auto store =
+            vector::StoreOp::create(b, vector, output->get(), indices(op.getMatchingIndexingMap(output), loops));
         store.setAlignment(alignmentOf(type, lanes));
       }
     });
@@ -385,12 +388,14 @@ private:
     return combiners.front();
   }
 
-  /// `parts` threads per result add up every parts-th term, one thread per result adds the parts to the output, in order.
-  /// Both depend on the shape of the op only.
+  /// `parts` threads per result add up every parts-th term, one thread per result adds the parts to the output, in
+  /// order. Both depend on the shape of the op only.
   void distributeParts(linalg::LinalgOp op, Operation *combiner, int64_t points, int64_t terms, int64_t parts,
-                       function_ref<void(Value)> setPoint, function_ref<void(Value)> setTerm, SmallVector<Value> &loops) {
+                       function_ref<void(Value)> setPoint, function_ref<void(Value)> setTerm,
+                       SmallVector<Value> &loops) {
     Type type = getElementTypeOrSelf(op.getDpsInits()[0].getType());
-    auto scratchType = MemRefType::get({parts, points}, type, MemRefLayoutAttrInterface(), b.getI64IntegerAttr(kSharedMemory));
+    auto scratchType =
+        MemRefType::get({parts, points}, type, MemRefLayoutAttrInterface(), b.getI64IntegerAttr(kSharedMemory));
     Value scratch = memref::AllocaOp::create(b, scratchType);
     forEachPoint(parts * points, [&](Value number) {
       SmallVector<Value> at = delinearize(number, {parts, points});
@@ -405,12 +410,13 @@ private:
     gpu::BarrierOp::create(b);
     forEachPoint(points, [&](Value point) {
       setPoint(point);
-      Value sum = addTerms(b_index(0), b_index(parts), b_index(1), loadOutput(op, 0, loops), [&](Value part, ValueRange sums) {
-        Value other = memref::LoadOp::create(b, scratch, ValueRange{part, point});
-        Operation *clone = b.clone(*combiner);
-        clone->setOperands({sums[0], other});
-        return SmallVector<Value>{clone->getResult(0)};
-      })[0];
+      Value sum =
+          addTerms(b_index(0), b_index(parts), b_index(1), loadOutput(op, 0, loops), [&](Value part, ValueRange sums) {
+            Value other = memref::LoadOp::create(b, scratch, ValueRange{part, point});
+            Operation *clone = b.clone(*combiner);
+            clone->setOperands({sums[0], other});
+            return SmallVector<Value>{clone->getResult(0)};
+          })[0];
       storeOutput(op, 0, loops, sum);
     });
   }

@@ -18,7 +18,8 @@ using namespace mlir;
 static bool isCheap(linalg::GenericOp producer) {
   return !producer.getBody()
               ->walk([](Operation *op) {
-                bool isCostly = isa<math::MathDialect>(op->getDialect()) || isa<arith::DivFOp>(op) || op->getNumRegions() > 0;
+                bool isCostly =
+                    isa<math::MathDialect>(op->getDialect()) || isa<arith::DivFOp>(op) || op->getNumRegions() > 0;
                 return isCostly ? WalkResult::interrupt() : WalkResult::advance();
               })
               .wasInterrupted();
@@ -28,7 +29,8 @@ static bool isCheap(linalg::GenericOp producer) {
 static bool isWorthwhile(OpOperand &operand) {
   auto producer = operand.get().getDefiningOp<linalg::GenericOp>();
   auto consumer = cast<linalg::GenericOp>(operand.getOwner());
-  if (!producer || !producer->hasOneUse() || producer->getBlock() != consumer->getBlock() || consumer.isDpsInit(&operand))
+  if (!producer || !producer->hasOneUse() || producer->getBlock() != consumer->getBlock() ||
+      consumer.isDpsInit(&operand))
     return false;
   return consumer.getMatchingIndexingMap(&operand).isPermutation() || isCheap(producer);
 }

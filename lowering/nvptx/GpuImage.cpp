@@ -73,7 +73,8 @@ static FailureOr<std::string> emitPtx(gpu::GPUModuleOp kernels, const GpuTarget 
   StringRef text = *ptx;
   for (StringRef word : {".extern .func", ".local"})
     if (text.contains(word))
-      return kernels.emitError() << "became PTX with '" << word << "': " << (word == ".local" ? "local memory" : "a call of a library");
+      return kernels.emitError() << "became PTX with '" << word
+                                 << "': " << (word == ".local" ? "local memory" : "a call of a library");
   size_t at = text.find(".address_size");
   size_t end = text.find('\n', at);
   if (at == StringRef::npos || end == StringRef::npos)
@@ -106,7 +107,8 @@ static LogicalResult assemble(Location loc, const std::string &assembler, const 
   // Kernels are independent of each other: as many threads as the processor has.
   StringRef arguments[] = {assembler, arch, "--opt-level=3", "--split-compile=0", "--output-file", output, input};
   std::string message;
-  int code = llvm::sys::ExecuteAndWait(assembler, arguments, std::nullopt, {StringRef(), StringRef(log), StringRef(log)}, 0, 0, &message);
+  int code = llvm::sys::ExecuteAndWait(assembler, arguments, std::nullopt,
+                                       {StringRef(), StringRef(log), StringRef(log)}, 0, 0, &message);
   if (code != 0) {
     if (auto text = llvm::MemoryBuffer::getFile(log))
       message += (*text)->getBuffer().str();

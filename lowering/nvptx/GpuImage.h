@@ -22,8 +22,8 @@ struct GpuImage {
 /// hexadecimal digits. Names count, locations do not.
 std::string hashOfKernel(ModuleOp kernel);
 
-/// Fails with a diagnostic for an op that the chip or the PTX version has not, that calls a library, or that v4c does not
-/// know: LLVM ends the process for what it cannot select.
+/// Fails with a diagnostic for an op that the chip or the PTX version has not, that calls a library, or that v4c does
+/// not know: LLVM ends the process for what it cannot select.
 LogicalResult checkGpuKernels(ModuleOp kernel, const GpuTarget &target);
 
 /// Compiles the `gpu.module` of every nested module with `v4.kernel` (stage `kernels`) in parallel. Failures are

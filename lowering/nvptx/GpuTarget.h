@@ -15,8 +15,8 @@ constexpr int64_t kBlockThreads = 128;
 /// Bytes of shared memory that the temporaries of a workgroup may take; the largest of them move to a workspace until
 /// the rest fits. What a kernel may have without asking the driver, on every chip.
 constexpr int64_t kStaticSharedBytes = 48 << 10;
-/// Most blocks of a phase whose workgroups need a workspace in global memory: each block has one and computes workgroups
-/// one after another.
+/// Most blocks of a phase whose workgroups need a workspace in global memory: each block has one and computes
+/// workgroups one after another.
 constexpr int64_t kWorkspaceBlocks = 128;
 /// Where buffers are, as LLVM numbers the address spaces of NVPTX.
 enum GpuMemory : unsigned { kGlobalMemory = 1, kSharedMemory = 3 };
@@ -39,7 +39,8 @@ inline constexpr llvm::StringLiteral kDefaultChip = "sm_90a";
 
 /// All chips, oldest first.
 llvm::ArrayRef<GpuTarget> getGpuTargets();
-/// The chip of a target name, `nvptx:sm_90a` or `emu:sm_90a` (`nvptx` alone means sm_90a); null for a CPU or an unknown chip.
+/// The chip of a target name, `nvptx:sm_90a` or `emu:sm_90a` (`nvptx` alone means sm_90a); null for a CPU or an unknown
+/// chip.
 const GpuTarget *findGpuTarget(llvm::StringRef target);
 
 } // namespace mlir::v4

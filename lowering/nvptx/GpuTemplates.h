@@ -12,10 +12,10 @@ namespace mlir::v4 {
 /// As KernelTemplate (lowering/templates/Templates.h), for a block of threads instead of one.
 ///
 /// `expand` builds what every thread of the block does, in front of a `v4.kernel` on memrefs: thread numbers are
-/// `gpu.thread_id`, shared memory is `memref.alloca` of memory space kSharedMemory anywhere in the code (it is placed by
-/// v4-outline-gpu-kernels, without initial contents, aligned as the alloca says), other memrefs need no memory space.
-/// All threads of the block run the code; a barrier stands in front of it when it reads what was written before or the
-/// other way round, and behind it likewise, so that none is needed at its ends.
+/// `gpu.thread_id`, shared memory is `memref.alloca` of memory space kSharedMemory anywhere in the code (it is placed
+/// by v4-outline-gpu-kernels, without initial contents, aligned as the alloca says), other memrefs need no memory
+/// space. All threads of the block run the code; a barrier stands in front of it when it reads what was written before
+/// or the other way round, and behind it likewise, so that none is needed at its ends.
 ///
 /// `select` may set attribute `threads` on the `v4.kernel` (i64, threads of a block, a multiple of 32; kernels of one
 /// phase must agree; without it those of the phase, which the op has at `expand`).

@@ -47,7 +47,8 @@ static bool isWritten(Value buffer) {
     SmallVector<MemoryEffects::EffectInstance> effects;
     interface.getEffectsOnValue(buffer, effects);
     // An op that takes the buffer and says nothing about it (the address as a number) may do anything with it.
-    if (effects.empty() || llvm::any_of(effects, [](auto &effect) { return isa<MemoryEffects::Write>(effect.getEffect()); }))
+    if (effects.empty() ||
+        llvm::any_of(effects, [](auto &effect) { return isa<MemoryEffects::Write>(effect.getEffect()); }))
       return true;
   }
   return false;
@@ -112,8 +113,8 @@ private:
       shared += byteSize(alloca.getType());
     }
     if (shared > gpu.sharedBytes)
-      return phase.emitError() << "resource.smem: a workgroup needs " << shared << " bytes of shared memory, " << gpu.chip
-                               << " has " << gpu.sharedBytes;
+      return phase.emitError() << "resource.smem: a workgroup needs " << shared << " bytes of shared memory, "
+                               << gpu.chip << " has " << gpu.sharedBytes;
     std::string name = phase.getName().str();
     // PTX allows no dot in a name; the number of the phase stands behind it.
     if (size_t dot = name.rfind('.'); dot != std::string::npos)
@@ -122,8 +123,8 @@ private:
     if (shared) {
       // What has no size and no contents is declared only: the launch says how much there is.
       auto type = inSpace(MemRefType::get({isDynamic ? 0 : shared}, b.getI8Type()), kSharedMemory);
-      auto global = memref::GlobalOp::create(b, name + "_shared", isDynamic ? StringAttr() : b.getStringAttr("private"), type,
-                                             isDynamic ? Attribute() : b.getUnitAttr(), /*constant=*/false,
+      auto global = memref::GlobalOp::create(b, name + "_shared", isDynamic ? StringAttr() : b.getStringAttr("private"),
+                                             type, isDynamic ? Attribute() : b.getUnitAttr(), /*constant=*/false,
                                              b.getI64IntegerAttr(128));
       b.setInsertionPointToStart(&body);
       Value memory = memref::GetGlobalOp::create(b, type, global.getSymName());
@@ -173,7 +174,8 @@ private:
       auto type = dyn_cast<MemRefType>(value.getType());
       if (!type || type.getMemorySpace())
         return;
-      bool isShared = llvm::all_of(rootsOf(value), [](Value root) { return root.getDefiningOp<memref::AllocaOp>() != nullptr; });
+      bool isShared =
+          llvm::all_of(rootsOf(value), [](Value root) { return root.getDefiningOp<memref::AllocaOp>() != nullptr; });
       spaces.emplace_back(value, isShared ? kSharedMemory : kGlobalMemory);
     };
     for (BlockArgument argument : phase.getBody().getArguments())

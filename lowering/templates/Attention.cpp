@@ -227,8 +227,8 @@ LogicalResult v4::expandCombineAttention(KernelOp op, const TemplateTarget &targ
   // 1. The parts that have keys. The sum of such a part is at least 1, the weight of its largest logit.
   Value list = b.scratch({parts}, b.getIndexType());
   Value count = b.loop(zero, b.index(parts), 1, {zero}, [&](Value part, ValueRange count) -> SmallVector<Value> {
-    Value isEmpty =
-        arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, b.load(statistics, {zero, part, b.index(1), zero}), b.f32(0));
+    Value isEmpty = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ,
+                                          b.load(statistics, {zero, part, b.index(1), zero}), b.f32(0));
     b.store(part, list, count[0]);
     return {b.select(isEmpty, count[0], b.add(count[0], 1))};
   })[0];

@@ -12,8 +12,8 @@ struct AttentionKeys {
   /// Keys of the blocks that parts consist of.
   static constexpr int64_t kBlock = 64;
 
-  /// inputs of the kernel: query, window, sink, positions, span, entries and selected where it has them, and of a part its
-  /// number (spec 4.4).
+  /// inputs of the kernel: query, window, sink, positions, span, entries and selected where it has them, and of a part
+  /// its number (spec 4.4).
   explicit AttentionKeys(KernelBuilder &b);
 
   /// The row of `entries` that holds key number `key`, one behind those of the window.

@@ -296,8 +296,8 @@ void Gemm::product(const Rows &rows, const PackedWeight &weight) {
 /// Rows from which on a panel is read from the second-level cache faster than it is computed with.
 constexpr int64_t kManyRows = 64;
 
-/// Reads operands, chooses sizes and makes the scratch. `most` is the largest number of rows that share a weight, `rows`
-/// a usual one; `isTable` says whether the weight is a table of experts.
+/// Reads operands, chooses sizes and makes the scratch. `most` is the largest number of rows that share a weight,
+/// `rows` a usual one; `isTable` says whether the weight is a table of experts.
 void Gemm::prepare(int64_t most, int64_t rows, bool isTable) {
   x = op.getInputs()[0];
   y = op.getOutputs()[0];
@@ -330,7 +330,8 @@ void Gemm::prepare(int64_t most, int64_t rows, bool isTable) {
 
   int64_t columns = 16 * blocking.tileGroups;
   if (format != (dot ? Format::BF16 : Format::F32))
-    panel = dot ? scratch({blocking.inner / 2, 2 * columns}, getBF16Type()) : scratch({blocking.inner, columns}, getF32Type());
+    panel = dot ? scratch({blocking.inner / 2, 2 * columns}, getBF16Type())
+                : scratch({blocking.inner, columns}, getF32Type());
   if (widened)
     wideInput = scratch({widenTiles ? blocking.tileRows : blocking.rows, blocking.inner}, getF32Type());
   sums = scratch({groups / blocking.tileGroups, blocking.rows, columns}, getF32Type());
@@ -373,8 +374,8 @@ void Gemm::grouped() {
     auto branch = scf::IfOp::create(*this, active);
     OpBuilder::InsertionGuard guard(*this);
     setInsertionPointToStart(branch.thenBlock());
-    PackedWeight weight(*this, tableRow(*this, inputs[1], expert), scaled ? tableRow(*this, inputs[2], expert) : Value(),
-                        target);
+    PackedWeight weight(*this, tableRow(*this, inputs[1], expert),
+                        scaled ? tableRow(*this, inputs[2], expert) : Value(), target);
     Value begin = read(offsets, a), end = read(offsets, add(a, 1));
     loop(begin, end, blocking.rows, [&](Value first) {
       auto output = [&](Value m) { return add(first, m); };

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Templates `gemv` and `grouped_gemv`: products of few rows with a packed weight, as fast as the weight can be read.
 //
-// K is cut into blocks. In each, some groups of 16 columns at a time are multiplied with some rows: a line of each group
-// is loaded, widened in registers and multiplied with the rows' numbers, which are broadcast from memory. The sums of the
-// block stay in registers, the totals are in scratch. A scale is applied to the sums of the elements that share it.
+// K is cut into blocks. In each, some groups of 16 columns at a time are multiplied with some rows: a line of each
+// group is loaded, widened in registers and multiplied with the rows' numbers, which are broadcast from memory. The
+// sums of the block stay in registers, the totals are in scratch. A scale is applied to the sums of the elements that
+// share it.
 //
 // Every element of the result is one chain of multiply-adds over ascending k, from zero; with scales, a chain per scale
 // block, and one over the blocks. It does not depend on the number of rows, their place, or the tile.
@@ -186,8 +187,9 @@ Gemv::Sums Gemv::line(const Tile &tile, const PackedWeight &weight, Value number
     for (ArrayRef<Value> part : prepared)
       columns.push_back(weight.element(*this, part, i));
     for (auto [m, row] : llvm::enumerate(tile.inputs)) {
-      Value scalar = staged ? memref::LoadOp::create(*this, staged, ValueRange{index(tile.row + m), add(k, i)}).getResult()
-                            : memref::LoadOp::create(*this, x, ValueRange{row, add(k, i)}).getResult();
+      Value scalar = staged
+                         ? memref::LoadOp::create(*this, staged, ValueRange{index(tile.row + m), add(k, i)}).getResult()
+                         : memref::LoadOp::create(*this, x, ValueRange{row, add(k, i)}).getResult();
       scalar = vector::BroadcastOp::create(*this, lanes(getF32Type()), scalar);
       for (int64_t g = 0; g < tile.groups; ++g)
         sums[m * tile.groups + g] = mulAdd(columns[g], scalar, sums[m * tile.groups + g]);
@@ -197,7 +199,8 @@ Gemv::Sums Gemv::line(const Tile &tile, const PackedWeight &weight, Value number
 }
 
 /// `count` lines of block `number` from line `from` on.
-Gemv::Sums Gemv::lines(const Tile &tile, const PackedWeight &weight, Value number, Value from, int64_t count, Sums sums) {
+Gemv::Sums Gemv::lines(const Tile &tile, const PackedWeight &weight, Value number, Value from, int64_t count,
+                       Sums sums) {
   // Some lines per turn, so that the loop costs little; not so many that code leaves the decoded-instruction cache.
   int64_t products = sums.size() * weight.getPerLine(), turn = std::clamp<int64_t>(256 / products, 1, 4);
   int64_t looped = count > turn ? count - count % turn : 0;
@@ -224,7 +227,8 @@ void Gemv::tile(const Tile &tile, const PackedWeight &weight, Value number, int6
   if (!weight.isScaled()) {
     sums = lines(tile, weight, number, index(0), count, sums);
   } else {
-    int64_t perLine = weight.getPerLine(), scaleLines = weight.getBlock() / perLine, scales = kInner / weight.getBlock();
+    int64_t perLine = weight.getPerLine(), scaleLines = weight.getBlock() / perLine,
+            scales = kInner / weight.getBlock();
     Value later = add(mul(number, kInner / perLine), tile.ahead.lines);
     for (int64_t g = 0; g < tile.groups && tile.row == 0; ++g)
       tile.ahead.weight->prefetchScale(*this, add(add(tile.group, tile.ahead.groups), g),
@@ -367,7 +371,8 @@ void Gemv::grouped() {
       for (int64_t m = 0; m < count; ++m) {
         to.push_back(add(first, m));
         // Rows of the list are rows of x; a damaged list reads no other memory.
-        from.push_back(list.empty() ? to.back() : arith::MinUIOp::create(*this, read(list[0], to.back()), last).getResult());
+        from.push_back(list.empty() ? to.back()
+                                    : arith::MinUIOp::create(*this, read(list[0], to.back()), last).getResult());
       }
       product(from, to, weight, count <= kMostRowsAhead ? &next : nullptr);
     };

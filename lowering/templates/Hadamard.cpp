@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Template `hadamard`: v4.hadamard as butterflies, the strides below a vector within it, the others between vectors. The
-// definition is a product with a matrix of signs: n instead of log n additions for every element.
+// Template `hadamard`: v4.hadamard as butterflies, the strides below a vector within it, the others between vectors.
+// The definition is a product with a matrix of signs: n instead of log n additions for every element.
 
 #include "lowering/templates/KernelBuilder.h"
 

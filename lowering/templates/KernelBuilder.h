@@ -90,8 +90,8 @@ public:
   SmallVector<Value> when(Value condition, ValueRange otherwise, function_ref<SmallVector<Value>()> then);
 
   // Shared by templates.
-  /// Row `from` (indices of all but the last dimension) of `source`, also a packed one, widened to f32, into row `to` of `tile`, whose last
-  /// dimension is `width` rounded up to whole vectors; zeros behind `width`.
+  /// Row `from` (indices of all but the last dimension) of `source`, also a packed one, widened to f32, into row `to`
+  /// of `tile`, whose last dimension is `width` rounded up to whole vectors; zeros behind `width`.
   void widenRow(Value source, ValueRange from, int64_t width, Value tile, Value to);
   /// The numbers of E2M1 codes in the low bits of i32 lanes.
   Value e2m1(Value codes);
@@ -108,7 +108,8 @@ public:
 
   /// Entries of attribute `ratio` tokens each that the row of `positions` [1] sees, at most `limit`.
   Value visibleEntries(Value positions, int64_t limit);
-  /// First and past-the-end number of part `part` of `count`, when attribute `parts` parts share whole blocks of `block`.
+  /// First and past-the-end number of part `part` of `count`, when attribute `parts` parts share whole blocks of
+  /// `block`.
   std::pair<Value, Value> partOf(Value count, int64_t block, Value part);
   /// Sums and differences of the elements at distance 1, then 2, 4 and so on: a Hadamard transform of a power of two.
   void butterfly(SmallVectorImpl<Value> &elements);

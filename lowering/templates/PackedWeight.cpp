@@ -29,7 +29,9 @@ static Value shiftLeft(ImplicitLocOpBuilder &b, Value v, unsigned bits) {
 static Value shiftRight(ImplicitLocOpBuilder &b, Value v, unsigned bits) {
   return bits ? Value(arith::ShRUIOp::create(b, v, splat(b, bits))) : v;
 }
-static Value mask(ImplicitLocOpBuilder &b, Value v, uint32_t bits) { return arith::AndIOp::create(b, v, splat(b, bits)); }
+static Value mask(ImplicitLocOpBuilder &b, Value v, uint32_t bits) {
+  return arith::AndIOp::create(b, v, splat(b, bits));
+}
 
 bool PackedWeight::isPacked(ShapedType type) {
   if (type.getRank() < 4 || type.getDimSize(type.getRank() - 2) != 16)
@@ -42,7 +44,10 @@ bool PackedWeight::isPacked(ShapedType type) {
 
 PackedWeight::Format PackedWeight::formatOf(ShapedType type) {
   Type element = type.getElementType();
-  return element.isF32() ? Format::F32 : element.isBF16() ? Format::BF16 : element.isInteger(8) ? Format::E2M1 : Format::E4M3;
+  return element.isF32()        ? Format::F32
+         : element.isBF16()     ? Format::BF16
+         : element.isInteger(8) ? Format::E2M1
+                                : Format::E4M3;
 }
 
 int64_t PackedWeight::perLine(Format format) {
@@ -154,7 +159,9 @@ SmallVector<Value> PackedWeight::prepare(ImplicitLocOpBuilder &b, Value line) co
 Value PackedWeight::element(ImplicitLocOpBuilder &b, ArrayRef<Value> prepared, int64_t i) const {
   auto wide = lanes(b.getF32Type());
   auto number = [&](Value bits) -> Value { return arith::BitcastOp::create(b, wide, bits); };
-  auto half = [&](Value pair, bool upper) { return number(upper ? mask(b, pair, 0xffff0000) : shiftLeft(b, pair, 16)); };
+  auto half = [&](Value pair, bool upper) {
+    return number(upper ? mask(b, pair, 0xffff0000) : shiftLeft(b, pair, 16));
+  };
   switch (format) {
   case Format::F32:
     return number(prepared[0]);

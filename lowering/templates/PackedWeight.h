@@ -10,8 +10,8 @@
 
 namespace mlir::v4 {
 
-/// A weight `[N/16, D, 16, e]` in memory and its scales: fp8 `[ceil(N/128), ceil(K/128)]`, fp4 `[N/16, ceil(K/32), 16]`. A
-/// group is 16 output rows, a line one dword of K of each.
+/// A weight `[N/16, D, 16, e]` in memory and its scales: fp8 `[ceil(N/128), ceil(K/128)]`, fp4 `[N/16, ceil(K/32),
+/// 16]`. A group is 16 output rows, a line one dword of K of each.
 class PackedWeight {
 public:
   enum class Format { F32, BF16, E4M3, E2M1 };

@@ -28,7 +28,8 @@ ArrayRef<v4::KernelTemplate> v4::getKernelTemplates() {
 
 Value v4::tableRow(ImplicitLocOpBuilder &b, Value table, Value index) {
   auto type = cast<MemRefType>(table.getType());
-  SmallVector<OpFoldResult> offsets(type.getRank(), b.getIndexAttr(0)), sizes, strides(type.getRank(), b.getIndexAttr(1));
+  SmallVector<OpFoldResult> offsets(type.getRank(), b.getIndexAttr(0)), sizes,
+      strides(type.getRank(), b.getIndexAttr(1));
   for (int64_t size : type.getShape())
     sizes.push_back(b.getIndexAttr(size));
   auto view = table.getDefiningOp<memref::SubViewOp>();
@@ -39,7 +40,8 @@ Value v4::tableRow(ImplicitLocOpBuilder &b, Value table, Value index) {
   offsets[0] = index;
   sizes[0] = b.getIndexAttr(1);
   // The cut without its leading dimension; to infer that would be ambiguous where another dimension is 1 too.
-  auto cut = cast<MemRefType>(memref::SubViewOp::inferResultType(cast<MemRefType>(table.getType()), offsets, sizes, strides));
+  auto cut =
+      cast<MemRefType>(memref::SubViewOp::inferResultType(cast<MemRefType>(table.getType()), offsets, sizes, strides));
   auto layout = cast<StridedLayoutAttr>(cut.getLayout());
   layout = StridedLayoutAttr::get(b.getContext(), layout.getOffset(), layout.getStrides().drop_front());
   auto row = MemRefType::get(cut.getShape().drop_front(), cut.getElementType(), layout);

@@ -69,8 +69,8 @@ LogicalResult expandHadamard(KernelOp op, const TemplateTarget &target);
 /// `v4-expand-tables` understands.
 Value tableRow(ImplicitLocOpBuilder &b, Value table, Value index);
 
-/// Puts a kernel `name` of the same operands and results in the place of `op`, which the caller erases once it has set the
-/// kernel's attributes.
+/// Puts a kernel `name` of the same operands and results in the place of `op`, which the caller erases once it has set
+/// the kernel's attributes.
 KernelOp replaceByKernel(Operation *op, llvm::StringRef name);
 
 /// All templates.

@@ -91,9 +91,9 @@ SmallVector<Value> BlockWeight::scalePairsOf(Value codes) {
   return pairs;
 }
 
-/// Numbers of a dword as pairs of bf16, two numbers of K to a register: E4M3 (0, 1) and (2, 3); E2M1 (0, 4), (1, 5), (2,
-/// 6) and (3, 7), which takes the fewest instructions. Times 2^-120 and 2^-126: the bits of the code are moved, subnormal
-/// codes become subnormal numbers.
+/// Numbers of a dword as pairs of bf16, two numbers of K to a register: E4M3 (0, 1) and (2, 3); E2M1 (0, 4), (1, 5),
+/// (2, 6) and (3, 7), which takes the fewest instructions. Times 2^-120 and 2^-126: the bits of the code are moved,
+/// subnormal codes become subnormal numbers.
 SmallVector<Value> BlockWeight::pairsOf(Value dword) {
   if (format == Format::E4M3) {
     SmallVector<Value> pairs;

@@ -35,8 +35,8 @@ public:
   static int64_t unit(int64_t width) { return width % 8 == 0 ? 8 : 1; }
   static int64_t units(int64_t width) { return llvm::alignTo(width, 4) / unit(width); }
 
-  /// Unit number `unit` of row `row` into row `to` of a tile of f32, or rounded to bf16. A unit behind the row's columns
-  /// is 0.
+  /// Unit number `unit` of row `row` into row `to` of a tile of f32, or rounded to bf16. A unit behind the row's
+  /// columns is 0.
   void widen(Value row, Value unit, Value tile, Value to);
 
 private:

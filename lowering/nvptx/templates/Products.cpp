@@ -123,8 +123,8 @@ std::optional<SmallVector<int64_t>> v4::productTileSizes(TileInterface op, const
   int64_t lead = isa<GroupedLinearOp>(op.getOperation()) ? 1 : cast<RankedTensorType>(input.getType()).getRank() - 2;
   if (!isPackedWeight(weight, lead))
     return std::nullopt;
-  // One pair of groups: few columns, so that many blocks share the weight. Rows in the hundreds pass over two, where that
-  // leaves blocks for a GPU of some hundred processors: fewer warps widen the same numbers.
+  // One pair of groups: few columns, so that many blocks share the weight. Rows in the hundreds pass over two, where
+  // that leaves blocks for a GPU of some hundred processors: fewer warps widen the same numbers.
   int64_t groups = type.getDimSize(lead), wanted = 2;
   int64_t rows = isa<GroupedLinearOp>(op.getOperation())
                      ? cast<RankedTensorType>(op->getResult(0).getType()).getDimSize(0)

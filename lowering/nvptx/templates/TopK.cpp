@@ -5,8 +5,8 @@
 // Scores pass in blocks, one for each thread, and are never kept: what may be among the k best goes to a list in shared
 // memory, in the order of columns. When the list is full, the k best of it stay, and the worst of those becomes the
 // bound for what follows. The k-th best is found by radix: four digits of eight bits, the keys that agree with the
-// digits so far counted in bins, a thread a bin. Keys are the scores as integers in the same order, NaN lowest. Bins are
-// the only thing that threads add to in any order, and they are integers.
+// digits so far counted in bins, a thread a bin. Keys are the scores as integers in the same order, NaN lowest. Bins
+// are the only thing that threads add to in any order, and they are integers.
 
 #include "lowering/nvptx/templates/Rows.h"
 
