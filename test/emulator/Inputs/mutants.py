@@ -3,6 +3,7 @@
 
     mutants.py FOLDER short     two mutants of every kind of some kernels
     mutants.py FOLDER all       every mutant of the small kernels, ten of every kind of the large ones
+    ... NAME...                 of these kernels alone, with an exit code as for all
 
 Exit code 1 when of a kernel less than 95 % are caught, 2 when there are fewer than 60 mutants in all, or too few of a
 kind of bug: one in `short`, five in `all`.
