@@ -3,6 +3,7 @@
 
     mutants.py FOLDER short     two mutants of every kind of some kernels
     mutants.py FOLDER all       every mutant of the small kernels, ten of every kind of the large ones
+    ... NAME...                 of these kernels alone, with an exit code as for all
 
 Exit code 1 when of a kernel less than 95 % are caught, 2 when there are fewer than 60 mutants in all, or too few of a
 kind of bug: one in `short`, five in `all`.
@@ -32,7 +33,7 @@ TEMPLATES = {
     "gemm_fp8": "products.py gemm fp8 bf16 f32 40 32 160 sums",
     "grouped_gemv": "products.py grouped_gemv fp8 bf16 f32 3 32 512 experts=4 top=2",
     "grouped_gemm": "products.py grouped_gemm fp4 bf16 f32 24 32 64 experts=3 top=2",
-    "attention": "rows.py attention 5 30 16 40 context=33,9 entries=20",
+    "attention": "rows.py attention 8 30 16 40 context=33,9 entries=20 | rows.py attention 8 30 16 3 context=0,9 entries=20",
     "attention_part": "rows.py attention_part 8 64 200 150 1 2",
     "combine": "rows.py combine 4 64 6",
     "hadamard": "rows.py hadamard 2 2 64",
@@ -45,7 +46,6 @@ TEMPLATES = {
     "route": "rows.py route 45 8 | rows.py route 45 8 ties | rows.py route 45 8 nan",
     "route_hash": "rows.py route_hash 40 32 5 -3 | rows.py route_hash 40 32 5 2 | rows.py route_hash 40 32 5 7",
     "dispatch": "rows.py dispatch 50 3 40 96 | rows.py dispatch 50 3 40 96 some | rows.py dispatch 50 3 40 96 one",
-    "compress": "rows.py compress 40 4 32 2 37 overlap | rows.py compress 40 4 32 7 33 overlap | rows.py compress 40 4 32 5 0 overlap",
     "append_rows": "rows.py append_window 40 128 20 21 37 e4m3 | rows.py append_window 40 128 20 21 37 e4m3 ties",
     "window_context": "rows.py window_context 9 128 9 20 0 18 e2m1 query=bf16",
     "rms_norm": "rows.py rms_norm 6 0 50",
@@ -53,7 +53,7 @@ TEMPLATES = {
     "round_trip": "rows.py round_trip 9 0 112 96 32 e2m1 | rows.py round_trip 9 0 112 96 32 e2m1 ties",
 }
 LARGE = {"gemv_bf16", "gemv_fp8", "grouped_gemv", "grouped_gemm", "attention", "attention_part", "combine", "top_k", "index_top_k",
-         "merge_top_k", "compress", "hc_close"}
+         "merge_top_k", "hc_close"}
 SHORT = ["normalise", "select", "ring", "handover", "bulk_ring", "grouped_gemm", "combine", "hadamard"]
 KINDS = ["alignment", "async", "atomic", "barrier", "bound", "constant", "divergence", "fragment", "lane", "missing", "operand",
          "overflow", "phase", "scale", "stale"]
