@@ -46,6 +46,8 @@ TEMPLATES = {
     "route": "rows.py route 45 8 | rows.py route 45 8 ties | rows.py route 45 8 nan",
     "route_hash": "rows.py route_hash 40 32 5 -3 | rows.py route_hash 40 32 5 2 | rows.py route_hash 40 32 5 7",
     "dispatch": "rows.py dispatch 50 3 40 96 | rows.py dispatch 50 3 40 96 some | rows.py dispatch 50 3 40 96 one",
+    "compress": " | ".join("rows.py compress 20 8 31 %s overlap" % span
+                           for span in ("12 19", "0 20", "15 3", "9 1", "7 20", "8 -1")),
     "append_rows": "rows.py append_window 40 128 20 21 37 e4m3 | rows.py append_window 40 128 20 21 37 e4m3 ties",
     "window_context": "rows.py window_context 9 128 9 20 0 18 e2m1 query=bf16",
     "rms_norm": "rows.py rms_norm 6 0 50",
@@ -53,7 +55,7 @@ TEMPLATES = {
     "round_trip": "rows.py round_trip 9 0 112 96 32 e2m1 | rows.py round_trip 9 0 112 96 32 e2m1 ties",
 }
 LARGE = {"gemv_bf16", "gemv_fp8", "grouped_gemv", "grouped_gemm", "attention", "attention_part", "combine", "top_k", "index_top_k",
-         "merge_top_k", "hc_close"}
+         "merge_top_k", "hc_close", "compress"}
 SHORT = ["normalise", "select", "ring", "handover", "bulk_ring", "grouped_gemm", "combine", "hadamard"]
 KINDS = ["alignment", "async", "atomic", "barrier", "bound", "constant", "divergence", "fragment", "lane", "missing", "operand",
          "overflow", "phase", "scale", "stale"]
