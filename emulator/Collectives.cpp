@@ -590,6 +590,6 @@ void checkDivision(uint32_t undefined, const v4_emu_site *site) {
 const v4_emu_api kApi = {thread,         access,         barrier,      barrierArrive, warpSync,     shuffle,
                          vote,           match,          redux,        elect,         mma,          ldmatrix,
                          stmatrix,       copyAsync,      copyCommit,   copyWait,      mbarrierInit, mbarrierInval,
-                         mbarrierArrive, mbarrierExpect, mbarrierWait, fenceBulk, copyBulk,      checkDivision};
+                         mbarrierArrive, mbarrierExpect, mbarrierWait, fenceBulk,     copyBulk,     checkDivision};
 
 } // namespace v4::emu

@@ -193,8 +193,8 @@ private:
     return success();
   }
 
-  /// The shape that a packed argument has in the checkpoint: `[.., N/16, units, 16, elements of a unit]` is `[.., N,
-  /// K]`, and the last dimension is absent where a unit is one byte (docs/module-format.md).
+  /// The shape that a packed argument has in the checkpoint: `[.., N/16, units, 16, elements of a unit]` is
+  /// `[.., N, K]`, and the last dimension is absent where a unit is one byte (docs/module-format.md).
   static FailureOr<SmallVector<int64_t>> unpackedShape(MemRefType memref, WeightAttr weight) {
     Type element = memref.getElementType();
     int64_t bits = element.getIntOrFloatBitWidth(), unitBits = isa<Float8E8M0FNUType>(element) ? 8 : 32;

@@ -61,8 +61,8 @@ def DistributeThreadsPass : Pass<"v4-distribute-threads", "::mlir::func::FuncOp"
   let description = [{
     On the function of a workgroup (`v4.grid`), on buffers: the iterations of every linalg op are numbered and thread t of T takes number t,
     t + T and so on. Of an op without sums it takes several neighbours at a time, up to 16 bytes, where all operands are known to be aligned
-    for that and all threads still have work. A reduction of few results is cut into partial sums that are added up in order. Loops and conditions around them are
-    followed by all threads. Stores of single elements, and loops of nothing else, are done by thread 0. A `gpu.barrier` stands between two
+    for that and all threads still have work. A reduction of few results is cut into partial sums that are added up in order. Loops and
+    conditions around them are followed by all threads. Stores of single elements, and loops of nothing else, are done by thread 0. A `gpu.barrier` stands between two
     steps that access one buffer, if one of them writes it. T is 128, or what the templates (`v4.kernel`) in the function want; those that want
     nothing get T as attribute `threads`. Upstream's
     `gpu-map-parallel-loops` and `convert-parallel-loops-to-gpu` make a launch per loop and no barriers;

@@ -3,11 +3,9 @@
 
 #include "lowering/nvptx/Buffers.h"
 
-#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
-#include <numeric>
 
 using namespace mlir;
 using namespace mlir::v4;
@@ -83,6 +81,10 @@ static bool isAlignedBase(Value memory, int64_t bytes) {
   // The offset of an argument that is a view is not known; tests of templates have such.
   return isWhole && succeeded(type.getStridesAndOffset(strides, offset)) && !ShapedType::isDynamic(offset) &&
          offset * type.getElementTypeBitWidth() / 8 % bytes == 0;
+}
+
+int64_t v4::wideAlignment(Value memory, int64_t lanes) {
+  return std::min(kWideBytes, cast<MemRefType>(memory.getType()).getElementTypeBitWidth() * lanes / 8);
 }
 
 bool v4::hasAlignedRows(Value memory, int64_t bytes) {

@@ -19,6 +19,9 @@ constexpr int64_t kWideBytes = 16;
 /// looked through.
 llvm::SetVector<Value> rootsOf(Value buffer);
 
+/// What `lanes` elements of `memory` are aligned to that one instruction moves: their bytes, at most kWideBytes.
+int64_t wideAlignment(Value memory, int64_t lanes);
+
 /// Whether all rows of `memory`, whose last dimension is contiguous, are known to start at multiples of `bytes`, at
 /// most kWideBytes.
 bool hasAlignedRows(Value memory, int64_t bytes);

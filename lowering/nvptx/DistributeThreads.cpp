@@ -200,7 +200,7 @@ private:
     if (lanes == 1 || !map.isFunctionOfDim(op.getNumLoops() - 1))
       return memref::LoadOp::create(b, operand->get(), at);
     auto load = vector::LoadOp::create(b, VectorType::get({lanes}, type.getElementType()), operand->get(), at);
-    load.setAlignment(alignmentOf(type, lanes));
+    load.setAlignment(wideAlignment(operand->get(), lanes));
     return load;
   }
 
@@ -241,10 +241,6 @@ private:
     memref::StoreOp::create(b, value, output->get(), indices(op.getMatchingIndexingMap(output), loops));
   }
 
-  static int64_t alignmentOf(MemRefType type, int64_t lanes) {
-    return std::min(kWideBytes, lanes * type.getElementTypeBitWidth() / 8);
-  }
-
   /// How many neighbouring points of an op without sums a thread takes at a time: as many as fill 16 bytes of the
   /// narrowest operand, if all operands lie so that instructions can move as much, but no more than leave work for all
   /// threads.
@@ -253,7 +249,7 @@ private:
       return 1;
     unsigned last = ranges.size() - 1;
     int64_t lanes = 1;
-    SmallVector<std::pair<Value, MemRefType>> rows;
+    SmallVector<Value> rows;
     for (OpOperand &operand : op->getOpOperands()) {
       auto type = dyn_cast<MemRefType>(operand.get().getType());
       AffineMap map = op.getMatchingIndexingMap(&operand);
@@ -266,12 +262,11 @@ private:
           !type.getElementType().isIntOrFloat() || type.getElementTypeBitWidth() % 8)
         return 1;
       lanes = std::max<int64_t>(lanes, 8 * kWideBytes / type.getElementTypeBitWidth());
-      rows.emplace_back(operand.get(), type);
+      rows.push_back(operand.get());
     }
     auto isPossible = [&] {
-      return ranges[last] % lanes == 0 && llvm::all_of(rows, [&](auto row) {
-               return hasAlignedRows(row.first, alignmentOf(row.second, lanes));
-             });
+      return ranges[last] % lanes == 0 &&
+             llvm::all_of(rows, [&](Value row) { return hasAlignedRows(row, wideAlignment(row, lanes)); });
     };
     while (lanes > 1 && (!isPossible() || points / lanes * 2 <= threads))
       lanes /= 2;
@@ -303,7 +298,7 @@ private:
         Value vector = vector::FromElementsOp::create(b, VectorType::get({lanes}, type.getElementType()), list);
         auto store =
             vector::StoreOp::create(b, vector, output->get(), indices(op.getMatchingIndexingMap(output), loops));
-        store.setAlignment(alignmentOf(type, lanes));
+        store.setAlignment(wideAlignment(output->get(), lanes));
       }
     });
   }

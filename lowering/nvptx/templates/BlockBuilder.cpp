@@ -34,25 +34,20 @@ Value BlockBuilder::shared(ArrayRef<int64_t> shape, Type element) {
   return memref::AllocaOp::create(*this, type, getI64IntegerAttr(16));
 }
 
-/// Bytes of `lanes` elements of a memory.
-static int64_t bytesOf(Value memory, int64_t lanes) {
-  return cast<MemRefType>(memory.getType()).getElementTypeBitWidth() * lanes / 8;
-}
-
 Value BlockBuilder::loadAligned(Value memory, ValueRange at, int64_t lanes) {
   auto type = VectorType::get({lanes}, cast<MemRefType>(memory.getType()).getElementType());
   auto load = vector::LoadOp::create(*this, type, memory, at);
-  load.setAlignment(std::min(kWideBytes, bytesOf(memory, lanes)));
+  load.setAlignment(wideAlignment(memory, lanes));
   return load;
 }
 
 void BlockBuilder::storeAligned(Value value, Value memory, ValueRange at) {
   auto store = vector::StoreOp::create(*this, value, memory, at);
-  store.setAlignment(std::min(kWideBytes, bytesOf(memory, cast<VectorType>(value.getType()).getDimSize(0))));
+  store.setAlignment(wideAlignment(memory, cast<VectorType>(value.getType()).getDimSize(0)));
 }
 
 bool BlockBuilder::isAligned(Value memory, int64_t lanes) {
-  return hasAlignedRows(memory, std::min(kWideBytes, bytesOf(memory, lanes)));
+  return hasAlignedRows(memory, wideAlignment(memory, lanes));
 }
 
 Value BlockBuilder::loadRow(Value memory, ValueRange at, int64_t lanes, bool isAligned) {

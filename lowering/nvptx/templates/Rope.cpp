@@ -34,7 +34,7 @@ LogicalResult v4::expandBlockRope(KernelOp op, const GpuTarget &target) {
                             << width / 2 << " pairs, found " << typeOf(table);
   BlockBuilder b(op);
   int64_t columns = 2 * angles[2], first = width - columns, rows = rowsOf(type), heads = rows / angles[0];
-  int64_t wide = kWideBytes * 8 / type.getElementTypeBitWidth();
+  int64_t wide = 8 * kWideBytes / type.getElementTypeBitWidth();
   // The columns in front of the pairs.
   if (first) {
     int64_t lanes = std::gcd(first, wide), units = first / lanes;

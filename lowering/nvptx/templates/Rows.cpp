@@ -21,7 +21,7 @@ std::optional<SmallVector<int64_t>> v4::rowTileSizes(TileInterface op, const Gpu
 }
 
 int64_t v4::rowLanes(ShapedType type) {
-  return std::gcd<int64_t>(type.getShape().back(), 16 * 8 / type.getElementTypeBitWidth());
+  return std::gcd<int64_t>(type.getShape().back(), 8 * kWideBytes / type.getElementTypeBitWidth());
 }
 
 int64_t v4::rowsOf(ShapedType type) {
